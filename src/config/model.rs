@@ -1,0 +1,422 @@
+//! The checked config: every value in range, every name resolved, every secret read.
+//!
+//! Built by [`super::load`] only; the edges take their part of it and check nothing again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::event::EventKind;
+use crate::event::json::{PayloadAs, UndefinedAs};
+use crate::name::{RuleName, SinkName, SourceName};
+use crate::template::Template;
+use crate::topic::TopicFilter;
+
+/// Everything `waypost run` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The gateway itself.
+    pub gateway: Gateway,
+    /// Logs.
+    pub log: Log,
+    /// Where `/metrics`, `/livez` and `/readyz` listen; `None` when turned off.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The store.
+    pub store: StoreOptions,
+    /// Where events come from.
+    pub sources: BTreeMap<SourceName, Source>,
+    /// What selects events for sinks; a `[webhooks.NAME]` with `url` gives a rule and a sink called `NAME`.
+    pub rules: BTreeMap<RuleName, Rule>,
+    /// HTTP services, each with a queue.
+    pub sinks: BTreeMap<SinkName, Sink>,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The `node` column of every event; the host's name by default.
+    pub name: String,
+    /// Everything durable is under it.
+    pub data_dir: PathBuf,
+    /// Unix socket of the admin API; `<data_dir>/admin.sock` by default.
+    pub admin_socket: PathBuf,
+    /// Bytes of events taken from sources and not yet committed, for all sources together.
+    pub intake_bytes_max: NonZeroUsize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Text or one JSON object a line, on standard error.
+    pub format: LogFormat,
+    /// A `tracing` filter such as `info` or `info,waypost::delivery=debug`.
+    pub filter: String,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Longest a commit waits for company once commits run back to back; zero never waits.
+    pub commit_window_max: Duration,
+}
+
+/// `[sources.NAME]`
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A subscription on somebody's broker.
+    Mqtt(MqttSource),
+    /// The broker inside Waypost.
+    #[cfg(feature = "broker")]
+    Broker(BrokerSource),
+}
+
+/// `type = "mqtt"`
+#[derive(Debug, Clone)]
+pub struct MqttSource {
+    /// How and where to connect.
+    pub transport: MqttTransport,
+    /// Broker host name or address.
+    pub host: String,
+    /// Broker port.
+    pub port: u16,
+    /// Protocol version.
+    pub protocol: MqttProtocol,
+    /// Client id; `None` means the one minted into the data directory, with the source's name.
+    pub client_id: Option<String>,
+    /// User name of the CONNECT.
+    pub username: Option<String>,
+    /// Password of the CONNECT.
+    pub password: Option<Secret>,
+    /// TLS, for the transports that have it.
+    pub tls: TlsClient,
+    /// Seconds between PINGREQs; a dead link is noticed after twice that. At least 5 s.
+    pub keep_alive: Duration,
+    /// Time to connect, TLS and CONNACK included.
+    pub connect_timeout: Duration,
+    /// How long the broker keeps the session while Waypost is away (MQTT 5).
+    pub session_expiry: Duration,
+    /// Messages the broker may send before the first is acknowledged (MQTT 5).
+    pub receive_maximum: NonZeroU16,
+    /// Largest MQTT packet accepted.
+    pub packet_bytes_max: NonZeroU32,
+    /// Highest quality of service asked for: 0 or 1.
+    pub qos_max: crate::event::Qos,
+}
+
+/// How bytes reach the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MqttTransport {
+    /// `mqtt://`
+    Tcp,
+    /// `mqtts://`
+    Tls,
+    /// `ws://`, with the path of the URL.
+    WebSocket {
+        /// Path and query, starting with `/`.
+        path: String,
+    },
+    /// `wss://`, with the path of the URL.
+    WebSocketTls {
+        /// Path and query, starting with `/`.
+        path: String,
+    },
+}
+
+/// Which MQTT to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MqttProtocol {
+    /// MQTT 5, and 3.1.1 when the broker refuses it.
+    #[default]
+    Auto,
+    /// MQTT 5 only.
+    V5,
+    /// MQTT 3.1.1 only.
+    V311,
+}
+
+/// TLS towards a server.
+#[derive(Debug, Clone, Default)]
+pub struct TlsClient {
+    /// PEM file with the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain and key, PEM.
+    pub identity: Option<TlsIdentity>,
+    /// Name to ask for (SNI) and to check, instead of the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// A certificate chain and its key.
+#[derive(Debug, Clone)]
+pub struct TlsIdentity {
+    /// PEM certificate chain, leaf first.
+    pub cert_file: PathBuf,
+    /// PEM private key.
+    pub key_file: PathBuf,
+}
+
+/// `type = "broker"`
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone)]
+pub struct BrokerSource {
+    /// Where devices connect. Not empty.
+    pub listeners: Vec<BrokerListener>,
+    /// Who may connect. Empty: anybody, which is only accepted on loopback or with `allow_anonymous`.
+    pub users: Vec<BrokerUser>,
+    /// Devices without a user name may connect.
+    pub allow_anonymous: bool,
+    /// First match decides; no match allows when the list is empty, and denies otherwise.
+    pub access: Vec<AccessRule>,
+    /// Largest MQTT packet accepted.
+    pub packet_bytes_max: NonZeroU32,
+    /// Devices connected at once.
+    pub connections_max: NonZeroUsize,
+    /// Keep retained messages (in memory).
+    pub retained_messages_max: usize,
+}
+
+/// One listening address of the embedded broker.
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone)]
+pub struct BrokerListener {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// With TLS when there is an identity.
+    pub tls: Option<TlsServer>,
+}
+
+/// TLS towards clients.
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone)]
+pub struct TlsServer {
+    /// The server's certificate.
+    pub identity: TlsIdentity,
+    /// PEM file with the authorities that client certificates must come from; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// `[[sources.NAME.users]]`
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone)]
+pub struct BrokerUser {
+    /// User name of the CONNECT.
+    pub username: String,
+    /// PHC string of the password (`$argon2id$...`), as `waypost hash-password` prints it.
+    pub password_hash: String,
+}
+
+/// `[[sources.NAME.access]]`: all the conditions that are given must hold.
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone)]
+pub struct AccessRule {
+    /// What the rule says of what it matches.
+    pub allow: bool,
+    /// Only this user.
+    pub username: Option<String>,
+    /// Only this client id.
+    pub client_id: Option<String>,
+    /// Only this action; both when absent.
+    pub action: Option<AccessAction>,
+    /// Topic filters, with `${clientid}` and `${username}` replaced by the client's; any topic when empty.
+    pub topics: Vec<String>,
+}
+
+/// What a client wants to do with a topic.
+#[cfg(feature = "broker")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessAction {
+    /// PUBLISH.
+    Publish,
+    /// SUBSCRIBE.
+    Subscribe,
+}
+
+/// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Sources it listens to; every source when it names none.
+    pub sources: Vec<SourceName>,
+    /// Kinds of event it wants.
+    pub events: Vec<EventKind>,
+    /// Topic filters of message events; `#` when it names none.
+    pub topics: Vec<TopicFilter>,
+    /// Where matches go. Not empty.
+    pub sinks: Vec<SinkName>,
+}
+
+/// `[sinks.NAME]` or the sink of a `[webhooks.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// What one request looks like.
+    pub request: Request,
+    /// How records become requests.
+    pub batch: Batch,
+    /// The queue on disk.
+    pub queue: Queue,
+    /// What waits how long.
+    pub timeouts: Timeouts,
+    /// When to try again.
+    pub retry: Retry,
+    /// Requests in flight at once.
+    pub concurrency: NonZeroUsize,
+    /// Which records may overtake which.
+    pub order: Order,
+}
+
+/// The HTTP request of a sink.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Scheme, host and port are fixed; the path is the base that `path` is joined to.
+    pub url: url::Url,
+    /// POST or PUT.
+    pub method: Method,
+    /// Template joined to the URL's path as EMQX joins them; may carry a query. Values are percent-encoded.
+    pub path: Option<Template>,
+    /// Query parameters appended to the URL; values are percent-encoded.
+    pub query: Vec<(String, Template)>,
+    /// Header names and value templates.
+    pub headers: Vec<(String, Template)>,
+    /// Body of one record; the JSON of the event when absent. Only with `batch.max_records = 1`,
+    /// or as the element of an NDJSON or JSON-array batch.
+    pub body: Option<Template>,
+    /// Form of the payload in bodies.
+    pub payload_as: PayloadAs,
+    /// Form of unknown columns in bodies.
+    pub undefined_as: UndefinedAs,
+}
+
+/// HTTP methods that carry a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The default.
+    #[default]
+    Post,
+    /// For services that want it.
+    Put,
+}
+
+/// `batch = { .. }`
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Records in one request; 1 sends each on its own.
+    pub records_max: NonZeroUsize,
+    /// Bytes of one body, before a record that would cross it starts the next batch.
+    pub bytes_max: NonZeroUsize,
+    /// How long a batch that is not full waits for more records.
+    pub linger: Duration,
+    /// Form of the body when `records_max` is above 1.
+    pub format: BatchFormat,
+}
+
+/// Form of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BatchFormat {
+    /// `[{..},{..}]`, `application/json`.
+    #[default]
+    JsonArray,
+    /// One object a line, `application/x-ndjson`.
+    Ndjson,
+}
+
+/// `queue = { .. }`
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// What the queue may take on disk, in bytes.
+    pub bytes_max: NonZeroU64,
+    /// What happens when that is reached.
+    pub when_full: WhenFull,
+    /// What an acknowledgement survives.
+    pub durability: Durability,
+}
+
+/// Overload policy of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Drop the oldest chunk that is not in flight; count it.
+    #[default]
+    DropOldest,
+    /// Drop what comes; count it.
+    DropNewest,
+    /// Withhold acknowledgements until there is room. The broker then drops.
+    Block,
+}
+
+/// What an acknowledgement survives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: acknowledged after the sync.
+    #[default]
+    Power,
+    /// A killed process: acknowledged once the kernel has the bytes.
+    Process,
+}
+
+/// Timeouts of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Name, TCP and TLS.
+    pub connect: Duration,
+    /// The whole request, answer included.
+    pub request: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+}
+
+/// Backoff of a sink.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Upper bound of the first delay.
+    pub initial: Duration,
+    /// Upper bound of every delay; also the cap of `Retry-After`.
+    pub max: Duration,
+    /// Growth of the bound from one failure to the next.
+    pub multiplier: f64,
+}
+
+/// Which records may overtake which.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Records of one key (client id, otherwise topic) keep their order.
+    #[default]
+    Key,
+    /// All records of the sink keep their order: one request at a time.
+    Sink,
+    /// None.
+    None,
+}
+
+/// A text that must not be shown: `Debug` masks it, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}

@@ -1,0 +1,16 @@
+//! Waypost takes custody of MQTT messages on an edge gateway and delivers them to HTTP services over an uplink
+//! that comes and goes. What was acknowledged to a device is delivered, or was dropped by a limit that the operator set
+//! and that counted it.
+//!
+//! `src/ARCHITECTURE.md` has the invariants, the flow of one event and the map of the modules.
+
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod event;
+pub mod metrics;
+pub mod name;
+pub mod source;
+pub mod store;
+pub mod template;
+pub mod topic;

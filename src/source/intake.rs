@@ -1,0 +1,163 @@
+//! The way from the sources to `ingest`: bounded by bytes, never by luck.
+//!
+//! An event occupies its share of the bound from the moment it is submitted until its custody is resolved, so the
+//! bound covers what waits and what is being committed. Resolving never waits for anybody: whoever resolves is
+//! the commit path, and a source that is not polling at the moment must not stop it.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+
+use super::Event;
+
+/// What became of an event that a source handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every queue it was routed to holds it durably, or a named policy has dropped and counted it, or no
+    /// rule wanted it. Acknowledge it.
+    Accepted,
+    /// It is not safe. Do not acknowledge it; arrange that it is sent again.
+    Refused,
+}
+
+/// Keeps the order of a connection's acknowledgements.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Takes the verdict on the event that was submitted with `ticket`. Must not block.
+    fn resolve(&self, ticket: u64, verdict: Verdict);
+}
+
+/// The one-shot right to acknowledge an event. Dropping it unresolved refuses the event.
+#[derive(Debug)]
+pub struct Custody(Holder);
+
+#[derive(Debug)]
+enum Holder {
+    Nobody,
+    Ledger(Arc<dyn Ledger>, u64),
+    Channel(oneshot::Sender<Verdict>),
+}
+
+impl Custody {
+    /// For what cannot be acknowledged: QoS 0.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Holder::Nobody)
+    }
+
+    /// Resolves into a ledger under the source's own `ticket`.
+    #[must_use]
+    pub fn ledger(ledger: Arc<dyn Ledger>, ticket: u64) -> Self {
+        Self(Holder::Ledger(ledger, ticket))
+    }
+
+    /// Resolves into a channel; a closed channel means [`Verdict::Refused`] never came to be said.
+    #[must_use]
+    pub fn channel() -> (Self, oneshot::Receiver<Verdict>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Holder::Channel(sender)), receiver)
+    }
+
+    /// The event is safe.
+    pub fn accept(mut self) {
+        self.resolve(Verdict::Accepted);
+    }
+
+    /// The event is not safe; the same as dropping the custody.
+    pub fn refuse(mut self) {
+        self.resolve(Verdict::Refused);
+    }
+
+    fn resolve(&mut self, verdict: Verdict) {
+        match std::mem::replace(&mut self.0, Holder::Nobody) {
+            Holder::Nobody => {}
+            Holder::Ledger(ledger, ticket) => ledger.resolve(ticket, verdict),
+            // The source may have dropped the connection; the event is what it is all the same.
+            Holder::Channel(sender) => drop(sender.send(verdict)),
+        }
+    }
+}
+
+impl Drop for Custody {
+    fn drop(&mut self) {
+        self.resolve(Verdict::Refused);
+    }
+}
+
+/// An event on its way to the queues.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The event.
+    pub event: Event,
+    /// Resolve it once the event is durable.
+    pub custody: Custody,
+    /// The event's share of the bound; dropped together with this.
+    _share: OwnedSemaphorePermit,
+}
+
+/// `ingest` has stopped; the process is going down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the intake is closed")]
+pub struct IntakeClosed;
+
+/// Why an event was not taken at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The bound is reached.
+    #[error("the intake is full")]
+    Full,
+    /// `ingest` has stopped.
+    #[error("the intake is closed")]
+    Closed,
+}
+
+/// The sending end; cheap to clone, one bound for all clones.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    sender: mpsc::Sender<Incoming>,
+    share: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+/// Events that may wait at once, whatever their size; the bound in bytes is the one that matters.
+const EVENTS_MAX: usize = 65_536;
+
+impl Intake {
+    /// An intake that holds events of up to `bytes_max` bytes in memory, and its receiving end.
+    #[must_use]
+    pub fn bounded(bytes_max: NonZeroUsize) -> (Self, mpsc::Receiver<Incoming>) {
+        let bytes_max = bytes_max.get().min(Semaphore::MAX_PERMITS);
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+        (Self { sender, share: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
+    }
+
+    /// Hands over an event, waiting for room. Cancel safe: a cancelled call refuses the event.
+    pub async fn submit(&self, event: Event, custody: Custody) -> Result<(), IntakeClosed> {
+        let bytes = self.share_of(&event);
+        let share = Arc::clone(&self.share).acquire_many_owned(bytes).await;
+        let incoming = Incoming { event, custody, _share: share.map_err(|_| IntakeClosed)? };
+        self.sender.send(incoming).await.map_err(|_| IntakeClosed)
+    }
+
+    /// Hands over an event if there is room now; otherwise its custody is refused.
+    pub fn try_submit(&self, event: Event, custody: Custody) -> Result<(), NoRoom> {
+        let bytes = self.share_of(&event);
+        let share =
+            Arc::clone(&self.share).try_acquire_many_owned(bytes).map_err(|error| match error {
+                TryAcquireError::NoPermits => NoRoom::Full,
+                TryAcquireError::Closed => NoRoom::Closed,
+            })?;
+        self.sender.try_send(Incoming { event, custody, _share: share }).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => NoRoom::Full,
+                mpsc::error::TrySendError::Closed(_) => NoRoom::Closed,
+            },
+        )
+    }
+
+    /// An event larger than the whole bound takes all of it rather than waiting for ever.
+    fn share_of(&self, event: &Event) -> u32 {
+        u32::try_from(event.memory_bytes().min(self.bytes_max)).unwrap_or(u32::MAX)
+    }
+}

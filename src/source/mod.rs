@@ -1,0 +1,37 @@
+//! Where events come from.
+//!
+//! A source decodes what arrives into [`Event`]s and hands each to the [`Intake`] with its [`Custody`]: the
+//! one-shot way to say "it is durable, you may acknowledge" or "it is not, send it again". Acknowledgements leave
+//! in the order received per connection; that order is the source's business.
+
+mod health;
+mod intake;
+pub mod mqtt;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, MessageIds};
+use crate::name::SourceName;
+use crate::topic::TopicFilter;
+
+pub use health::{Problem, SourceHealth, SourceState};
+pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Verdict};
+
+/// What every source is given.
+#[derive(Debug, Clone)]
+pub struct SourceContext {
+    /// Its name in the config.
+    pub name: SourceName,
+    /// The topic filters that the rules want from it, without duplicates.
+    pub subscriptions: Vec<TopicFilter>,
+    /// Where its events go.
+    pub intake: Intake,
+    /// Mints the id of each message.
+    pub ids: Arc<MessageIds>,
+    /// Its state for `status`, its metrics, its log lines.
+    pub health: Arc<SourceHealth>,
+    /// Cancelled when the source shall stop.
+    pub stop: CancellationToken,
+}
