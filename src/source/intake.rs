@@ -88,8 +88,8 @@ impl Drop for Custody {
 /// An event on its way to the queues.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The event.
-    pub event: Event,
+    /// The event, ready to be shared between queues.
+    pub event: Arc<Event>,
     /// Resolve it once the event is durable.
     pub custody: Custody,
     /// The event's share of the bound; dropped together with this.
@@ -136,7 +136,8 @@ impl Intake {
     pub async fn submit(&self, event: Event, custody: Custody) -> Result<(), IntakeClosed> {
         let bytes = self.share_of(&event);
         let share = Arc::clone(&self.share).acquire_many_owned(bytes).await;
-        let incoming = Incoming { event, custody, _share: share.map_err(|_| IntakeClosed)? };
+        let incoming =
+            Incoming { event: Arc::new(event), custody, _share: share.map_err(|_| IntakeClosed)? };
         self.sender.send(incoming).await.map_err(|_| IntakeClosed)
     }
 
@@ -148,7 +149,7 @@ impl Intake {
                 TryAcquireError::NoPermits => NoRoom::Full,
                 TryAcquireError::Closed => NoRoom::Closed,
             })?;
-        self.sender.try_send(Incoming { event, custody, _share: share }).map_err(
+        self.sender.try_send(Incoming { event: Arc::new(event), custody, _share: share }).map_err(
             |error| match error {
                 mpsc::error::TrySendError::Full(_) => NoRoom::Full,
                 mpsc::error::TrySendError::Closed(_) => NoRoom::Closed,
