@@ -4,6 +4,8 @@
 //! one-shot way to say "it is durable, you may acknowledge" or "it is not, send it again". Acknowledgements leave
 //! in the order received per connection; that order is the source's business.
 
+#[cfg(feature = "broker")]
+pub mod broker;
 mod health;
 mod intake;
 pub mod mqtt;

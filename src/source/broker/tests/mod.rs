@@ -1,0 +1,96 @@
+//! A real broker on a real socket; what the rest of Waypost does with an event is in the test's hands.
+
+mod client;
+mod custody;
+mod events;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Broker;
+use crate::config::{BrokerListener, BrokerSource};
+use crate::event::MessageIds;
+use crate::metrics::Metrics;
+use crate::name::SourceName;
+use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth};
+use crate::topic::TopicFilter;
+
+/// A broker that serves, and the other end of its intake.
+struct Running {
+    address: SocketAddr,
+    incoming: mpsc::Receiver<Incoming>,
+    context: SourceContext,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// On loopback, open to everybody, every message wanted.
+    async fn start() -> Self {
+        Self::with(config(), &["#"]).await
+    }
+
+    async fn with(config: BrokerSource, subscriptions: &[&str]) -> Self {
+        let (context, incoming) = context(subscriptions);
+        let broker = Broker::bind(context.clone(), &config).await.unwrap();
+        let address = broker.addresses()[0];
+        let task = tokio::spawn(broker.run());
+        Self { address, incoming, context, task }
+    }
+
+    /// The next event that reaches the intake.
+    async fn next(&mut self) -> Incoming {
+        let next = tokio::time::timeout(client::PATIENCE, self.incoming.recv()).await;
+        next.expect("an event reaches the intake in time").expect("the broker runs")
+    }
+
+    /// Accepts custody of everything from now on and gives the events.
+    fn accept_all(&mut self) -> mpsc::Receiver<Arc<crate::event::Event>> {
+        let (_, nobody) = mpsc::channel(1);
+        let mut incoming = std::mem::replace(&mut self.incoming, nobody);
+        let (sender, events) = mpsc::channel(100_000);
+        tokio::spawn(async move {
+            while let Some(Incoming { event, custody, .. }) = incoming.recv().await {
+                sender.send(event).await.ok();
+                custody.accept();
+            }
+        });
+        events
+    }
+
+    async fn stop(self) {
+        self.context.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+fn config() -> BrokerSource {
+    BrokerSource {
+        listeners: vec![BrokerListener { address: "127.0.0.1:0".parse().unwrap(), tls: None }],
+        users: Vec::new(),
+        allow_anonymous: false,
+        access: Vec::new(),
+        packet_bytes_max: NonZeroU32::new(1 << 20).unwrap(),
+        connections_max: NonZeroUsize::new(1000).unwrap(),
+        retained_messages_max: 1000,
+    }
+}
+
+fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<Incoming>) {
+    let name = SourceName::new("devices").unwrap();
+    let (intake, incoming) = Intake::bounded(NonZeroUsize::new(16 << 20).unwrap());
+    let metrics = Metrics::new().source(&name, &Problem::ALL.map(Problem::reason));
+    let context = SourceContext {
+        name: name.clone(),
+        subscriptions: subscriptions.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
+        intake,
+        ids: Arc::new(MessageIds::new()),
+        health: Arc::new(SourceHealth::new(name, metrics)),
+        stop: CancellationToken::new(),
+    };
+    (context, incoming)
+}
