@@ -1,0 +1,145 @@
+//! The counts of the queues, each queue's in one moment per scrape.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts};
+
+use super::VALID;
+use crate::name::SinkName;
+
+/// Counts of one queue, taken in one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueSnapshot {
+    /// Records found at the start of the process.
+    pub recovered: u64,
+    /// Records taken since, those dropped on arrival included.
+    pub enqueued: u64,
+    /// Records a success answer was given for.
+    pub delivered: u64,
+    /// Records given up, by reason. Every reason the queue knows, also at zero.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Records that wait or are in flight.
+    pub queued: u64,
+    /// What the queue takes on disk.
+    pub bytes: u64,
+    /// What it may take.
+    pub bytes_max: u64,
+    /// Age of the oldest record that waits; zero when there is none.
+    pub oldest_age_seconds: f64,
+}
+
+/// Reads the counts of a queue in one moment.
+pub type QueueReader = Arc<dyn Fn() -> QueueSnapshot + Send + Sync>;
+
+/// Turns queue snapshots into metric families, all of a queue from one snapshot.
+pub(super) struct QueueCollector {
+    /// Two scrapes at once must not both add the same difference.
+    collecting: Mutex<()>,
+    readers: BTreeMap<SinkName, QueueReader>,
+    counters: [(IntCounterVec, fn(&QueueSnapshot) -> u64); 3],
+    dropped: IntCounterVec,
+    gauges: [(GaugeVec, fn(&QueueSnapshot) -> f64); 4],
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "Prometheus values are f64")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+impl QueueCollector {
+    pub(super) fn new(readers: BTreeMap<SinkName, QueueReader>) -> Self {
+        let sink = &["sink"];
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).expect(VALID)
+        };
+        let gauges =
+            |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), sink).expect(VALID);
+        Self {
+            collecting: Mutex::new(()),
+            readers,
+            counters: [
+                (
+                    counters(
+                        "waypost_queue_enqueued_total",
+                        "Records taken into a queue, those dropped on arrival included.",
+                        sink,
+                    ),
+                    |q| q.enqueued,
+                ),
+                (
+                    counters(
+                        "waypost_records_delivered_total",
+                        "Records that a success answer was given for.",
+                        sink,
+                    ),
+                    |q| q.delivered,
+                ),
+                (
+                    counters(
+                        "waypost_queue_recovered_total",
+                        "Records found in a queue when the process started.",
+                        sink,
+                    ),
+                    |q| q.recovered,
+                ),
+            ],
+            dropped: counters(
+                "waypost_records_dropped_total",
+                "Records given up by a policy.",
+                &["sink", "reason"],
+            ),
+            gauges: [
+                (gauges("waypost_queue_records", "Records that wait or are in flight."), |q| {
+                    float(q.queued)
+                }),
+                (gauges("waypost_queue_bytes", "What a queue takes on disk."), |q| float(q.bytes)),
+                (gauges("waypost_queue_limit_bytes", "What a queue may take on disk."), |q| {
+                    float(q.bytes_max)
+                }),
+                (
+                    gauges(
+                        "waypost_queue_oldest_record_age_seconds",
+                        "Age of the oldest record that waits; 0 when there is none.",
+                    ),
+                    |q| q.oldest_age_seconds,
+                ),
+            ],
+        }
+    }
+}
+
+impl Collector for QueueCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        let counters = self.counters.iter().flat_map(|(family, _)| family.desc());
+        let gauges = self.gauges.iter().flat_map(|(family, _)| family.desc());
+        counters.chain(self.dropped.desc()).chain(gauges).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (sink, read) in &self.readers {
+            let snapshot = read();
+            let label = &[sink.as_str()];
+            for (family, value) in &self.counters {
+                set(&family.with_label_values(label), value(&snapshot));
+            }
+            for (reason, value) in &snapshot.dropped {
+                set(&self.dropped.with_label_values(&[sink.as_str(), reason]), *value);
+            }
+            for (family, value) in &self.gauges {
+                family.with_label_values(label).set(value(&snapshot));
+            }
+        }
+        let counters = self.counters.iter().flat_map(|(family, _)| family.collect());
+        let gauges = self.gauges.iter().flat_map(|(family, _)| family.collect());
+        counters.chain(self.dropped.collect()).chain(gauges).collect()
+    }
+}
+
+/// Brings a counter to a value that only ever grows.
+fn set(counter: &IntCounter, value: u64) {
+    counter.inc_by(value.saturating_sub(counter.get()));
+}

@@ -1,0 +1,233 @@
+//! An HTTP service that does what the test says, one request at a time, on raw sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What to do with a request.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Answer with this status and nothing special.
+    Status(u16),
+    /// Answer with this status and header lines (without line ends).
+    With(u16, Vec<String>),
+    /// Answer 200 after this long.
+    Slow(Duration),
+    /// Read the request and never answer.
+    Hang,
+    /// Close in the middle of the answer.
+    Cut,
+    /// Close without an answer.
+    Close,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub at: Instant,
+    pub method: String,
+    pub target: String,
+    /// Lower-case names.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+    /// Answered 2xx: the receiver has it.
+    pub accepted: bool,
+}
+
+impl Request {
+    /// The records in the body: an array, lines, or one object.
+    pub fn records(&self) -> Vec<Value> {
+        match serde_json::from_slice(&self.body) {
+            Ok(Value::Array(records)) => records,
+            Ok(record) => vec![record],
+            Err(_) => {
+                let lines = self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+            }
+        }
+    }
+}
+
+type Script = Arc<Mutex<Box<dyn FnMut(&Request) -> Reply + Send>>>;
+
+/// The service. Dropping it closes the port.
+pub struct Server {
+    pub port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+    script: Script,
+    stopped: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Server({})", self.port)
+    }
+}
+
+impl Server {
+    /// Answers 200 to everything.
+    pub fn start() -> Self {
+        Self::scripted(|_| Reply::Status(200))
+    }
+
+    /// Answers as `script` says.
+    pub fn scripted(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(listener, script)
+    }
+
+    /// As [`Self::scripted`], on a port chosen before.
+    pub fn on_port(port: u16, script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        Self::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), script)
+    }
+
+    fn on(listener: TcpListener, script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let script: Script = Arc::new(Mutex::new(Box::new(script)));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (taken, answers, stop) =
+            (Arc::clone(&requests), Arc::clone(&script), Arc::clone(&stopped));
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(connection) = connection else { return };
+                let (taken, answers) = (Arc::clone(&taken), Arc::clone(&answers));
+                let stop = Arc::clone(&stop);
+                std::thread::spawn(move || serve(connection, &taken, &answers, &stop));
+            }
+        });
+        Self { port, requests, script, stopped }
+    }
+
+    /// Changes what is answered from here on.
+    pub fn answer(&self, script: impl FnMut(&Request) -> Reply + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// All records of requests that were answered 2xx, in order of arrival.
+    pub fn records(&self) -> Vec<Value> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| request.accepted).flat_map(Request::records).collect()
+    }
+
+    /// The `n` of every `{"device":..,"n":..}` payload accepted from `device`.
+    pub fn numbers(&self, device: &str) -> BTreeSet<u64> {
+        self.sequence(device).into_iter().collect()
+    }
+
+    /// As [`Self::numbers`], in order of arrival, repeats included.
+    pub fn sequence(&self, device: &str) -> Vec<u64> {
+        let payloads = self.records().into_iter().filter_map(|record| {
+            let payload: Value = serde_json::from_str(record["payload"].as_str()?).ok()?;
+            (payload["device"] == device).then(|| payload["n"].as_u64().unwrap())
+        });
+        payloads.collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the accepting thread.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn serve(connection: TcpStream, taken: &Mutex<Vec<Request>>, script: &Script, stop: &AtomicBool) {
+    drop(connection.set_nodelay(true));
+    let Ok(mut writer) = connection.try_clone() else { return };
+    let mut reader = BufReader::new(connection);
+    while let Some(mut request) = read_request(&mut reader) {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let reply = (*script.lock().unwrap())(&request);
+        let status = match &reply {
+            Reply::Status(status) | Reply::With(status, _) => *status,
+            Reply::Slow(_) => 200,
+            Reply::Hang | Reply::Cut | Reply::Close => 0,
+        };
+        request.accepted = (200..300).contains(&status);
+        taken.lock().unwrap().push(request);
+        if !answer(&mut writer, status, &reply) {
+            return;
+        }
+    }
+}
+
+/// Writes the answer; false when the connection ends with it.
+fn answer(writer: &mut TcpStream, status: u16, reply: &Reply) -> bool {
+    let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n");
+    match reply {
+        Reply::Status(_) => {}
+        Reply::With(_, lines) => lines.iter().for_each(|line| head += &format!("{line}\r\n")),
+        Reply::Slow(delay) => {
+            #[expect(clippy::disallowed_methods, reason = "a slow service is slow")]
+            std::thread::sleep(*delay);
+        }
+        Reply::Hang => {
+            // Until the other side gives up.
+            drop(writer.read(&mut [0]));
+            return false;
+        }
+        Reply::Cut => {
+            drop(writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"));
+            return false;
+        }
+        Reply::Close => return false,
+    }
+    writer.write_all(format!("{head}\r\nok").as_bytes()).is_ok()
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    let mut next_line = |reader: &mut BufReader<TcpStream>| {
+        line.clear();
+        match reader.read_line(&mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(line.trim_end().to_owned()),
+        }
+    };
+    let first = next_line(reader)?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let mut headers = BTreeMap::new();
+    loop {
+        let header = next_line(reader)?;
+        let Some((name, value)) = header.split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { at: Instant::now(), method, target, headers, body, accepted: false })
+}
+
+/// GET on loopback: status and body. `None` while nobody answers.
+pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}

@@ -1,0 +1,46 @@
+//! What the tests stand on: the binary under test, a Mosquitto, an HTTP service that misbehaves on request, and devices.
+
+pub mod device;
+pub mod http;
+pub mod metrics;
+pub mod mosquitto;
+pub mod waypost;
+
+use std::time::{Duration, Instant};
+
+/// How long a condition may take on a slow, busy machine before the test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for `condition`; fails with `what` and the last state it told.
+#[track_caller]
+pub fn eventually<T: std::fmt::Debug>(
+    what: &str,
+    mut observe: impl FnMut() -> T,
+    mut holds: impl FnMut(&T) -> bool,
+) -> T {
+    let started = Instant::now();
+    loop {
+        let state = observe();
+        if holds(&state) {
+            return state;
+        }
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}; last: {state:?}");
+        pause();
+    }
+}
+
+/// Between two looks at a condition.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "polling a process from outside has nothing to await"
+)]
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// A loopback port that is free at the moment.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
