@@ -4,12 +4,16 @@
 //!
 //! `src/ARCHITECTURE.md` has the invariants, the flow of one event and the map of the modules.
 
+#[cfg(feature = "broker")]
+pub mod access;
 pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod metrics;
 pub mod name;
+#[cfg(feature = "broker")]
+pub mod password;
 pub mod source;
 pub mod store;
 pub mod template;

@@ -213,8 +213,8 @@ pub struct TlsServer {
 pub struct BrokerUser {
     /// User name of the CONNECT.
     pub username: String,
-    /// PHC string of the password (`$argon2id$...`), as `waypost hash-password` prints it.
-    pub password_hash: String,
+    /// Hash of the password (`$argon2id$...`), as `waypost hash-password` prints it.
+    pub password_hash: crate::password::PasswordHash,
 }
 
 /// `[[sources.NAME.access]]`: all the conditions that are given must hold.
@@ -229,8 +229,9 @@ pub struct AccessRule {
     pub client_id: Option<String>,
     /// Only this action; both when absent.
     pub action: Option<AccessAction>,
-    /// Topic filters, with `${clientid}` and `${username}` replaced by the client's; any topic when empty.
-    pub topics: Vec<String>,
+    /// Topic filters, with `${clientid}` and `${username}` standing for the client's own; any topic when empty.
+    /// An allow rule must cover the whole filter of a subscription, a deny rule hits as soon as it touches it.
+    pub topics: Vec<crate::access::TopicPattern>,
 }
 
 /// What a client wants to do with a topic.
