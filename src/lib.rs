@@ -14,7 +14,9 @@ pub mod metrics;
 pub mod name;
 #[cfg(feature = "broker")]
 pub mod password;
+pub mod rule;
 pub mod source;
 pub mod store;
 pub mod template;
 pub mod topic;
+pub mod units;

@@ -1,0 +1,120 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::Router;
+use super::subscriptions::without_covered;
+use crate::clock::UnixMillis;
+use crate::config::Rule;
+use crate::event::{Event, EventKind, Qos};
+use crate::name::{RuleName, SinkName, SourceName};
+use crate::topic::{Topic, TopicFilter};
+
+fn rule(sources: &[&str], topics: &[&str], sinks: &[&str]) -> Rule {
+    Rule {
+        sources: sources.iter().map(|name| SourceName::new(name).unwrap()).collect(),
+        events: vec![EventKind::MessagePublish],
+        topics: topics.iter().map(|filter| TopicFilter::new(filter).unwrap()).collect(),
+        sinks: sinks.iter().map(|name| SinkName::new(name).unwrap()).collect(),
+    }
+}
+
+/// The router of some rules over the sources `east` and `west`.
+fn router(rules: &[(&str, Rule)]) -> Router {
+    let sources = ["east", "west"].map(|name| SourceName::new(name).unwrap());
+    let rules: BTreeMap<_, _> =
+        rules.iter().map(|(name, rule)| (RuleName::new(name).unwrap(), rule.clone())).collect();
+    Router::of(sources.iter(), &rules)
+}
+
+fn event(source: &str, topic: &str) -> Event {
+    Event {
+        id: [0; 16],
+        source: SourceName::new(source).unwrap(),
+        received_at: UnixMillis(0),
+        topic: Topic::new(topic).unwrap(),
+        payload: b"{}".as_slice().into(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        dup: false,
+        client_id: None,
+        username: None,
+        peer: None,
+        properties: None,
+    }
+}
+
+fn routed(router: &Router, source: &str, topic: &str) -> Vec<String> {
+    let event = event(source, topic);
+    let matches = router.route(&event);
+    matches.map(|found| format!("{}#{}: {:?}", found.rule, found.index, found.sinks)).collect()
+}
+
+#[track_caller]
+fn filters(texts: &[&str]) -> Vec<TopicFilter> {
+    texts.iter().map(|text| TopicFilter::new(text).unwrap()).collect()
+}
+
+#[test]
+fn an_event_goes_once_to_each_sink_of_each_rule_that_wants_it() {
+    let router = router(&[
+        ("all", rule(&[], &["#"], &["cloud", "local", "cloud"])),
+        ("plant", rule(&[], &["plant/+", "plant/#", "plant/1"], &["cloud"])),
+    ]);
+    let names: Vec<_> = router.rules().map(RuleName::as_str).collect();
+    assert_eq!(names, ["all", "plant"]);
+    let expected = [r#"all#0: ["cloud", "local"]"#, r#"plant#1: ["cloud"]"#];
+    assert_eq!(routed(&router, "east", "plant/1"), expected);
+    assert_eq!(routed(&router, "east", "office"), expected[..1]);
+}
+
+#[test]
+fn a_rule_with_sources_wants_events_of_these_only() {
+    let router =
+        router(&[("any", rule(&[], &["t"], &["a"])), ("east", rule(&["east"], &["t"], &["b"]))]);
+    assert_eq!(routed(&router, "east", "t"), [r#"any#0: ["a"]"#, r#"east#1: ["b"]"#]);
+    assert_eq!(routed(&router, "west", "t"), [r#"any#0: ["a"]"#]);
+    assert_eq!(routed(&router, "north", "t"), [""; 0]);
+}
+
+#[test]
+fn topics_of_the_broker_itself_are_wanted_only_when_named() {
+    let router = router(&[
+        ("all", rule(&[], &["#", "+/uptime"], &["a"])),
+        ("system", rule(&[], &["$SYS/#"], &["a"])),
+    ]);
+    assert_eq!(routed(&router, "east", "$SYS/uptime"), [r#"system#1: ["a"]"#]);
+}
+
+#[test]
+fn a_source_subscribes_to_what_its_rules_want_and_nothing_twice() {
+    let router = router(&[
+        ("one", rule(&[], &["b/+", "a", "$share/g/b/1"], &["a"])),
+        ("two", rule(&["east"], &["b/1", "a", "c/#", "c", "c/+/d"], &["a"])),
+    ]);
+    let of = |source: &str| router.subscriptions(&SourceName::new(source).unwrap());
+    assert_eq!(of("east"), filters(&["$share/g/b/1", "a", "b/+", "c/#"]));
+    assert_eq!(of("west"), filters(&["$share/g/b/1", "a", "b/+"]));
+    assert_eq!(of("north"), []);
+}
+
+#[test]
+fn a_wildcard_does_not_cover_a_topic_that_starts_with_a_dollar_sign() {
+    let all = filters(&["#", "+/#", "$SYS/#", "$SYS/uptime", "$exclusive/a", "$share/g/a", "a"]);
+    let expected = filters(&["#", "$SYS/#", "$exclusive/a", "$share/g/a"]);
+    assert_eq!(without_covered(all.iter()), expected);
+}
+
+proptest! {
+    #[test]
+    fn leaving_out_covered_filters_loses_no_topic(
+        texts in prop::collection::vec("[+a$](/[+ab]){0,3}(/#)?|#", 1..6),
+        topic in "[ab$](/[ab]){0,3}",
+    ) {
+        let all: Vec<_> = texts.iter().filter_map(|text| TopicFilter::new(text).ok()).collect();
+        let kept = without_covered(all.iter());
+        let topic = Topic::new(&topic).unwrap();
+        let wanted = |filters: &[TopicFilter]| filters.iter().any(|filter| filter.matches(&topic));
+        prop_assert_eq!(wanted(&all), wanted(&kept), "{:?} became {:?}", all, kept);
+    }
+}
