@@ -1,1 +1,23 @@
 //! Takes records out of a queue and brings them to an HTTP service.
+//!
+//! A record leaves its queue only after a success answer. Until then it is sent again, with the same id, for as long
+//! as it takes: with a growing delay while that may help, slowly where somebody has to mend something first.
+//!
+//! `core` decides and `worker` waits. The answer's meaning is `outcome`'s, the waiting times are `retry`'s, the
+//! order is `window`'s, the bytes are `request`'s, the socket is `client`'s.
+
+mod batch;
+mod client;
+mod core;
+mod health;
+mod outcome;
+mod request;
+mod retry;
+mod window;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use health::{SinkHealth, SinkState, SinkStatus};
+pub use worker::{SinkContext, run};

@@ -55,6 +55,8 @@ pub struct SinkMetrics {
     pub request_duration: Histogram,
     /// Upper bound of the wait before the next attempt; zero when none is due.
     pub retry_delay: Gauge,
+    /// Configured headers left out of a request because their value cannot stand in one.
+    pub headers_dropped: IntCounter,
     requests: IntCounterVec,
     state: IntGaugeVec,
     name: SinkName,
@@ -124,6 +126,7 @@ struct SinkFamilies {
     requests: IntCounterVec,
     state: IntGaugeVec,
     retry_delay: GaugeVec,
+    headers_dropped: IntCounterVec,
 }
 
 /// All metrics of the process.
@@ -236,6 +239,11 @@ impl Builder {
                 &["sink", "state"],
             ),
             retry_delay: self.add(GaugeVec::new(retry_delay, &["sink"]).expect(VALID)),
+            headers_dropped: self.counters(
+                "waypost_request_headers_dropped_total",
+                "Configured headers left out because their value cannot stand in a header.",
+                &["sink"],
+            ),
         }
     }
 
@@ -337,6 +345,7 @@ impl Metrics {
             delivery_latency: families.delivery_latency.with_label_values(label),
             request_duration: families.request_duration.with_label_values(label),
             retry_delay: families.retry_delay.with_label_values(label),
+            headers_dropped: families.headers_dropped.with_label_values(label),
             requests: families.requests.clone(),
             state: families.state.clone(),
             name: name.clone(),

@@ -1,0 +1,212 @@
+//! How a sink is doing: for `status`, `/metrics` and the log.
+//!
+//! The log has one line per change of state. A sink that comes and goes faster than [`QUIET`] gets one line per that
+//! time, with the number of changes it stands for, and always one for the state it ends in.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::clock::UnixMillis;
+use crate::metrics::SinkMetrics;
+use crate::name::SinkName;
+
+/// Least time between two log lines about one sink.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What a sink is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkState {
+    /// The last request was delivered, or none was sent yet.
+    Ok,
+    /// The last request failed in a way that may pass.
+    Retrying,
+    /// The last request failed in a way that needs somebody; probed slowly. Everything is kept.
+    Suspended,
+}
+
+impl SinkState {
+    /// One word for tables, JSON and the `state` label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retrying => "retrying",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+/// The state of a sink as `status` shows it.
+#[derive(Debug, Clone)]
+pub struct SinkStatus {
+    /// What it is doing.
+    pub state: SinkState,
+    /// Since when.
+    pub since: UnixMillis,
+    /// Failed attempts in a row; zero while `ok`.
+    pub attempts: u32,
+    /// Why the last failed attempt failed, in words; kept after a recovery. `None` when none ever did.
+    pub last_error: Option<String>,
+    next_attempt_at: Option<Instant>,
+}
+
+impl SinkStatus {
+    /// How long until the next probe may leave; `None` while `ok`.
+    #[must_use]
+    pub fn next_attempt_in(&self) -> Option<Duration> {
+        self.next_attempt_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What an attempt says about its sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Delivered again after failures.
+    Ok {
+        /// Failures in a row that this ends.
+        attempts: u32,
+    },
+    /// Failed; may pass.
+    Retrying { why: String, attempts: u32, delay: Duration },
+    /// Failed; needs somebody.
+    Suspended { why: String, attempts: u32, delay: Duration },
+}
+
+#[derive(Debug)]
+struct Told {
+    state: SinkState,
+    at: Option<Instant>,
+    /// Changes since, also those that are not told.
+    changes: u32,
+}
+
+#[derive(Debug)]
+struct Inner {
+    status: SinkStatus,
+    told: Told,
+    /// Failures that the last recovery ended.
+    recovered_after: u32,
+    /// The last delay.
+    delay: Duration,
+}
+
+/// The health of one sink.
+#[derive(Debug)]
+pub struct SinkHealth {
+    name: SinkName,
+    /// Its counters.
+    pub metrics: SinkMetrics,
+    inner: Mutex<Inner>,
+}
+
+impl SinkHealth {
+    /// A sink that has not failed.
+    #[must_use]
+    pub fn new(name: SinkName, metrics: SinkMetrics) -> Self {
+        let status = SinkStatus {
+            state: SinkState::Ok,
+            since: UnixMillis::now(),
+            attempts: 0,
+            last_error: None,
+            next_attempt_at: None,
+        };
+        let told = Told { state: SinkState::Ok, at: None, changes: 0 };
+        let inner = Inner { status, told, recovered_after: 0, delay: Duration::ZERO };
+        Self { name, metrics, inner: Mutex::new(inner) }
+    }
+
+    /// The sink's name.
+    #[must_use]
+    pub fn name(&self) -> &SinkName {
+        &self.name
+    }
+
+    /// How it is doing now.
+    #[must_use]
+    pub fn status(&self) -> SinkStatus {
+        self.lock().status.clone()
+    }
+
+    /// Notes a failure or a recovery.
+    pub(super) fn change(&self, standing: Standing, now: Instant) {
+        let mut inner = self.lock();
+        let state = match standing {
+            Standing::Ok { attempts } => {
+                inner.recovered_after = attempts;
+                inner.status.attempts = 0;
+                inner.status.next_attempt_at = None;
+                SinkState::Ok
+            }
+            Standing::Retrying { why, attempts, delay } => {
+                inner.failed(why, attempts, delay, now);
+                SinkState::Retrying
+            }
+            Standing::Suspended { why, attempts, delay } => {
+                inner.failed(why, attempts, delay, now);
+                SinkState::Suspended
+            }
+        };
+        let delay = if state == SinkState::Ok { Duration::ZERO } else { inner.delay };
+        self.metrics.retry_delay.set(delay.as_secs_f64());
+        if inner.status.state != state {
+            inner.status.state = state;
+            inner.status.since = UnixMillis::now();
+            inner.told.changes += 1;
+            self.metrics.set_state(state.word());
+        }
+        self.tell(&mut inner, now);
+    }
+
+    /// When [`Self::tell_late`] has something to tell.
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        let inner = self.lock();
+        let last = inner.told.at.filter(|_| inner.told.state != inner.status.state)?;
+        Some(last + QUIET)
+    }
+
+    /// Tells of a change that came too soon after another.
+    pub(super) fn tell_late(&self, now: Instant) {
+        self.tell(&mut self.lock(), now);
+    }
+
+    fn tell(&self, inner: &mut Inner, now: Instant) {
+        let is_quiet_time = inner.told.at.is_some_and(|at| now < at + QUIET);
+        if inner.told.state == inner.status.state || is_quiet_time {
+            return;
+        }
+        let (sink, status) = (&self.name, &inner.status);
+        let (attempts, delay) = (status.attempts, inner.delay);
+        let changes = inner.told.changes;
+        let error = status.last_error.as_deref().unwrap_or_default();
+        match status.state {
+            SinkState::Ok => {
+                info!(%sink, attempts = inner.recovered_after, changes, "sink delivers again");
+            }
+            SinkState::Retrying => {
+                warn!(%sink, attempts, ?delay, changes, error, "sink fails, retrying");
+            }
+            SinkState::Suspended => {
+                warn!(
+                    %sink, attempts, ?delay, changes, error,
+                    "sink suspended: everything is kept and tried again slowly"
+                );
+            }
+        }
+        inner.told = Told { state: inner.status.state, at: Some(now), changes: 0 };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn failed(&mut self, why: String, attempts: u32, delay: Duration, now: Instant) {
+        self.delay = delay;
+        self.status.attempts = attempts;
+        self.status.last_error = Some(why);
+        self.status.next_attempt_at = Some(now + delay);
+    }
+}

@@ -1,0 +1,197 @@
+//! What an answer means for the records of a request. Pure: no clock, no socket.
+//!
+//! Every answer and every transport error has exactly one [`Outcome`]. A success is a final status of 200 to 299 and
+//! nothing else: a redirect is never followed (a captive portal would turn the POST into a GET that answers
+//! 200), and what a retry cannot mend is never taken for delivered.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::{DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use http::{StatusCode, Uri};
+
+use crate::clock::UnixMillis;
+
+/// What becomes of the records of one request. The reasons are in words for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The service has them.
+    Delivered,
+    /// Try the same request again.
+    Retry {
+        /// Not before this has passed, as the service asked.
+        after: Option<Duration>,
+        /// Why.
+        why: String,
+    },
+    /// The service is there and will not have these records: the data is at fault.
+    Reject {
+        /// Why.
+        why: String,
+    },
+    /// The service will have no record as things are: credentials, address or method are at fault.
+    Suspend {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The outcome of a request that was answered in full with `status` and `headers`; `now` dates a `Retry-After` that
+/// comes without a `Date`.
+pub(super) fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
+    match status.as_u16() {
+        200..=299 => Outcome::Delivered,
+        408 | 425 | 429 | 500..=599 => {
+            Outcome::Retry { after: retry_after(headers, now), why: in_words(status) }
+        }
+        300..=399 => Outcome::Suspend { why: redirect_in_words(status, headers) },
+        401 | 403 => {
+            Outcome::Suspend { why: format!("{}: check the credentials", in_words(status)) }
+        }
+        404 | 405 | 406 | 407 | 410 | 415 | 421 | 426 => {
+            Outcome::Suspend { why: format!("{}: check the URL and headers", in_words(status)) }
+        }
+        400..=499 => Outcome::Reject { why: in_words(status) },
+        _ => {
+            Outcome::Suspend { why: format!("{}, which is no final HTTP status", status.as_u16()) }
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TransportError {
+    /// The host has no address, or nobody to ask for it.
+    #[error("host name not resolved")]
+    NameNotResolved,
+    /// Nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// No route, or the network is down.
+    #[error("network unreachable")]
+    Unreachable,
+    /// No connection within `timeouts.connect`.
+    #[error("timeout while connecting")]
+    ConnectTimeout,
+    /// No complete answer within `timeouts.request`.
+    #[error("no answer within the request timeout")]
+    RequestTimeout,
+    /// The TLS handshake failed; says how.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The connection ended before the answer did.
+    #[error("connection closed before the answer was complete")]
+    Closed,
+    /// What came back is not HTTP.
+    #[error("the answer is not HTTP")]
+    NotHttp,
+    /// Everything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl TransportError {
+    /// The request may or may not have arrived: it is sent again.
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::Retry { after: None, why: self.to_string() }
+    }
+}
+
+/// `503 Service Unavailable`.
+fn in_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("status {} ({reason})", status.as_u16()),
+        None => format!("status {}", status.as_u16()),
+    }
+}
+
+/// Names the host only: the rest of a `Location` may carry tokens.
+fn redirect_in_words(status: StatusCode, headers: &HeaderMap) -> String {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let host = location
+        .and_then(|location| location.parse::<Uri>().ok())
+        .and_then(|uri| uri.host().map(str::to_owned));
+    let to = host.map_or_else(|| "elsewhere".to_owned(), |host| format!("to `{host}`"));
+    format!("{} redirects {to}: a captive portal, or the URL has moved", in_words(status))
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3); `None` when absent or malformed.
+///
+/// A date is measured against the answer's own `Date`, so that neither clock has to be right; against `now` only
+/// when there is none. A date in the past is zero.
+fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit is still "very long", which the caller caps.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let answered = date(headers, &DATE).unwrap_or(UNIX_EPOCH + Duration::from_millis(now.0));
+    Some(until.duration_since(answered).unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<std::time::SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: u16, headers: &[(&'static str, &str)]) -> Outcome {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        classify(StatusCode::from_u16(status).unwrap(), &headers, UnixMillis(784_111_777_000))
+    }
+
+    #[track_caller]
+    fn after(headers: &[(&'static str, &str)]) -> Option<Duration> {
+        match of(503, headers) {
+            Outcome::Retry { after, .. } => after,
+            other => panic!("503 gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_status_has_the_outcome_of_the_policy() {
+        for status in 100..=999 {
+            let expected = match status {
+                200..=299 => "Delivered",
+                408 | 425 | 429 | 500..=599 => "Retry",
+                401 | 403..=407 | 410 | 415 | 421 | 426 | 300..=399 => "Suspend",
+                400..=499 => "Reject",
+                _ => "Suspend",
+            };
+            let outcome = format!("{:?}", of(status, &[]));
+            assert!(outcome.starts_with(expected), "{status} gives {outcome}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date_and_otherwise_ignored() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(after(&[]), None);
+        assert_eq!(after(&[("retry-after", "120")]), seconds(120));
+        assert_eq!(after(&[("retry-after", " 0 ")]), seconds(0));
+        assert_eq!(after(&[("retry-after", "99999999999999999999999")]), seconds(u64::MAX));
+        for malformed in ["", "soon", "-1", "1.5", "1s"] {
+            assert_eq!(after(&[("retry-after", malformed)]), None, "{malformed:?}");
+        }
+        let date = "Sun, 06 Nov 1994 08:49:47 GMT";
+        assert_eq!(after(&[("retry-after", date)]), seconds(10), "by our clock");
+        let answered = ("date", "Sun, 06 Nov 1994 08:48:47 GMT");
+        assert_eq!(after(&[("retry-after", date), answered]), seconds(60), "by the answer's Date");
+        let late = ("date", "Sun, 06 Nov 1994 08:50:47 GMT");
+        assert_eq!(after(&[("retry-after", date), late]), seconds(0), "in the past");
+    }
+
+    #[test]
+    fn a_redirect_names_the_host_it_points_to_and_nothing_of_its_path() {
+        let outcome = of(302, &[("location", "http://portal.example/login?token=secret")]);
+        let why = "status 302 (Found) redirects to `portal.example`: a captive portal, or the URL has moved";
+        assert_eq!(outcome, Outcome::Suspend { why: why.into() });
+        let Outcome::Suspend { why } = of(301, &[("location", "/elsewhere")]) else { panic!() };
+        assert!(why.contains("redirects elsewhere"), "{why}");
+    }
+}

@@ -1,0 +1,247 @@
+//! The task of one sink: waits for what can happen, and lets [`Core`] decide.
+//!
+//! It owns the requests in flight and drops them when it is stopped; their records stay in the queue.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{FutureExt as _, OptionFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use prometheus::{Histogram, IntCounter};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::client::{Answer, Client};
+use super::core::{Attempt, Core, Effects, Event};
+use super::health::SinkHealth;
+use super::outcome::{TransportError, classify};
+use super::request::Renderer;
+use crate::clock::UnixMillis;
+use crate::config;
+use crate::name::SinkName;
+use crate::store::{Queue, RecordNumber, StoreError, StoredRecord};
+
+/// Answers applied before the queue is told and the next requests leave.
+const ANSWERS_AT_ONCE_MAX: usize = 64;
+
+/// What the worker of a sink is given.
+#[derive(Debug, Clone)]
+pub struct SinkContext {
+    /// Its name in the config.
+    pub name: SinkName,
+    /// Its part of the config.
+    pub config: Arc<config::Sink>,
+    /// Its queue.
+    pub queue: Queue,
+    /// The id of the store: the first part of every record id.
+    pub store_id: Arc<str>,
+    /// The gateway's name: the `node` column of bodies.
+    pub node: Arc<str>,
+    /// Its state for `status`, its metrics, its log lines.
+    pub health: Arc<SinkHealth>,
+    /// Cancelled when the worker shall stop.
+    pub stop: CancellationToken,
+}
+
+/// Delivers the queue of one sink until it is stopped or the store closes.
+///
+/// Stops at once, whatever the service does: what is in flight is dropped and stays in the queue. Cancel safe for
+/// the same reason.
+pub async fn run(context: SinkContext) {
+    let mut worker = Worker::new(context);
+    while let Some(happening) = worker.next_happening().await {
+        worker.apply(happening);
+    }
+    worker.core.give_back_all();
+    worker.pass_on_effects();
+}
+
+type InFlight = Pin<Box<dyn Future<Output = Ended> + Send>>;
+type Read = Pin<Box<dyn Future<Output = Result<Vec<Arc<StoredRecord>>, StoreError>> + Send>>;
+
+/// An attempt that is over.
+struct Ended {
+    attempt: Attempt,
+    result: Result<Answer, TransportError>,
+    took: Duration,
+}
+
+/// What can wake the worker.
+enum Happening {
+    Ended(Ended),
+    Read(Result<Vec<Arc<StoredRecord>>, StoreError>),
+    /// There may be more to read, or a moment has come.
+    Look,
+}
+
+struct Worker {
+    core: Core,
+    client: Client,
+    queue: Queue,
+    appended: watch::Receiver<RecordNumber>,
+    in_flight: FuturesUnordered<InFlight>,
+    reading: Option<Read>,
+    read_fails: bool,
+    health: Arc<SinkHealth>,
+    requests: RequestCounters,
+    request_duration: Histogram,
+    delivery_latency: Histogram,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    fn new(context: SinkContext) -> Self {
+        let SinkContext { name, config, queue, store_id, node, health, stop } = context;
+        let metrics = &health.metrics;
+        let dropped_headers = metrics.headers_dropped.clone();
+        let renderer = Renderer::new(&name, &config, &store_id, node, dropped_headers);
+        Self {
+            core: Core::new(&config, renderer),
+            client: Client::new(&name, &config),
+            appended: queue.appended(),
+            queue,
+            in_flight: FuturesUnordered::new(),
+            reading: None,
+            read_fails: false,
+            requests: RequestCounters::new(&health),
+            request_duration: metrics.request_duration.clone(),
+            delivery_latency: metrics.delivery_latency.clone(),
+            health,
+            stop,
+        }
+    }
+
+    /// Sends and reads what is due, then waits. `None` when it is time to stop.
+    async fn next_happening(&mut self) -> Option<Happening> {
+        let now = now();
+        self.send(now);
+        self.read(now);
+        let wants_records = self.reading.is_none() && self.core.wants_records();
+        let wake_at = self.core.wake_at(now).into_iter().chain(self.health.tell_at()).min();
+        let due = wake_at.map(|at| tokio::time::sleep_until(at.into()));
+        // Every branch may be dropped: requests and the read go on when they are polled again, the others are
+        // looked up anew.
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            Some(ended) = self.in_flight.next() => Some(Happening::Ended(ended)),
+            Some(read) = OptionFuture::from(self.reading.as_mut()) => Some(Happening::Read(read)),
+            Ok(()) = self.appended.changed(), if wants_records => Some(Happening::Look),
+            Some(()) = OptionFuture::from(due) => Some(Happening::Look),
+        }
+    }
+
+    fn apply(&mut self, happening: Happening) {
+        let now = now();
+        match happening {
+            Happening::Ended(ended) => {
+                self.ended(ended, now);
+                for _ in 1..ANSWERS_AT_ONCE_MAX {
+                    let Some(Some(ended)) = self.in_flight.next().now_or_never() else { break };
+                    self.ended(ended, now);
+                }
+            }
+            Happening::Read(read) => self.read_ended(read, now),
+            Happening::Look => self.health.tell_late(now),
+        }
+        self.pass_on_effects();
+    }
+
+    fn send(&mut self, now: Instant) {
+        while let Some(attempt) = self.core.next_attempt(now) {
+            let client = self.client.clone();
+            self.in_flight.push(Box::pin(async move {
+                let started = Instant::now();
+                let result = client.send(&attempt.batch.message).await;
+                Ended { attempt, result, took: started.elapsed() }
+            }));
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        let appended = *self.appended.borrow_and_update();
+        if let Some(read) = self.core.next_read(appended, now) {
+            let queue = self.queue.clone();
+            self.reading = Some(Box::pin(async move { queue.read(read.from, read.limit).await }));
+        }
+    }
+
+    fn ended(&mut self, ended: Ended, now: Instant) {
+        self.request_duration.observe(ended.took.as_secs_f64());
+        let outcome = match ended.result {
+            Ok(answer) => {
+                self.requests.count(answer.status);
+                classify(answer.status, &answer.headers, UnixMillis::now())
+            }
+            Err(error) => {
+                self.requests.error.inc();
+                error.outcome()
+            }
+        };
+        self.core.apply(Event::Answered(ended.attempt, outcome), now);
+    }
+
+    fn read_ended(&mut self, read: Result<Vec<Arc<StoredRecord>>, StoreError>, now: Instant) {
+        self.reading = None;
+        let event = match read {
+            Ok(records) => Event::Read(records),
+            Err(error) => {
+                if !self.read_fails {
+                    warn!(sink = %self.health.name(), %error, "queue cannot be read");
+                }
+                self.read_fails = true;
+                self.core.apply(Event::ReadFailed, now);
+                return;
+            }
+        };
+        self.read_fails = false;
+        self.core.apply(event, now);
+    }
+
+    fn pass_on_effects(&mut self) {
+        let Effects { settled, accepted_at, released, standings } = self.core.take_effects();
+        if !settled.is_empty() {
+            self.queue.settle_delivered(&settled);
+            let delivered_at = UnixMillis::now();
+            for accepted_at in accepted_at {
+                // The wall clock may have jumped back in between.
+                let millis = delivered_at.0.saturating_sub(accepted_at.0);
+                self.delivery_latency.observe(Duration::from_millis(millis).as_secs_f64());
+            }
+        }
+        if !released.is_empty() {
+            self.queue.release(&released);
+        }
+        for standing in standings {
+            self.health.change(standing, now());
+        }
+    }
+}
+
+/// Follows a paused test clock.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Requests by class of their status.
+struct RequestCounters {
+    by_class: [IntCounter; 5],
+    error: IntCounter,
+}
+
+impl RequestCounters {
+    fn new(health: &SinkHealth) -> Self {
+        let class = |class| health.metrics.requests(class);
+        Self { by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class), error: class("error") }
+    }
+
+    /// A status that HTTP does not know counts as no answer.
+    fn count(&self, status: http::StatusCode) {
+        let hundreds = usize::from(status.as_u16() / 100);
+        let class = hundreds.checked_sub(1).and_then(|index| self.by_class.get(index));
+        class.unwrap_or(&self.error).inc();
+    }
+}
