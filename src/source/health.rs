@@ -67,13 +67,15 @@ pub enum Problem {
     Protocol,
     /// The link was closed.
     Closed,
+    /// A device was turned away because as many as allowed are connected.
+    TooManyConnections,
     /// An event could not be made durable, so the connection was given up to have it sent again.
     NotStored,
 }
 
 impl Problem {
     /// Every reason there is: the series exist at zero from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unreachable,
         Self::NotAuthorized,
         Self::SubscriptionRefused,
@@ -83,6 +85,7 @@ impl Problem {
         Self::Oversize,
         Self::Protocol,
         Self::Closed,
+        Self::TooManyConnections,
         Self::NotStored,
     ];
 
@@ -99,6 +102,7 @@ impl Problem {
             Self::Oversize => "oversize",
             Self::Protocol => "protocol",
             Self::Closed => "closed",
+            Self::TooManyConnections => "too_many_connections",
             Self::NotStored => "not_stored",
         }
     }

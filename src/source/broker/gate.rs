@@ -3,13 +3,14 @@
 //! rmqtt's session loop is serial, and calls here between reading a PUBLISH and answering it. So the answer
 //! waits as long as [`Gate::take`] does, and acknowledgements leave in the order received per connection.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use rmqtt::types::{Id, Publish};
+use rmqtt::types::{Id, Publish, QoS};
 
 use super::translate;
 use crate::event::{Event, Qos};
-use crate::source::{Custody, Problem, SourceContext, Verdict};
+use crate::source::{Custody, Problem, SourceContext, SourceHealth, Verdict};
 use crate::topic::Topic;
 
 /// Longest wait for custody before the message is refused. Beyond it devices give up on a silent connection anyway
@@ -29,6 +30,8 @@ pub(super) enum Answer {
     Acknowledge,
     /// It is not safe: never a success.
     NotStored,
+    /// The access rules say no.
+    NotAllowed,
     /// The topic is none (wildcards, empty).
     InvalidTopic,
 }
@@ -38,11 +41,20 @@ impl Gate {
         Self { context }
     }
 
-    /// Takes custody of a message that a client published, and says what to answer.
+    pub(super) fn health(&self) -> &SourceHealth {
+        &self.context.health
+    }
+
+    /// Takes custody of a message that the client `id` published from `address`, and says what to answer.
     ///
     /// Dropping the future refuses nothing that was handed over already: the event may become durable, and the
     /// device, which got no answer, sends it again.
-    pub(super) async fn publish(&self, id: &Id, publish: &Publish) -> Answer {
+    pub(super) async fn publish(
+        &self,
+        id: &Id,
+        address: Option<SocketAddr>,
+        publish: &Publish,
+    ) -> Answer {
         let Ok(topic) = Topic::new(&publish.topic) else {
             self.context.health.count(Problem::Protocol);
             return Answer::InvalidTopic;
@@ -53,24 +65,24 @@ impl Gate {
             metrics.redelivered.inc();
         }
         let answer = if self.is_wanted(&topic) {
-            self.take(translate::event(&self.context, id, topic, publish)).await
+            self.take(translate::event(&self.context, id, address, topic, publish)).await
         } else {
             Answer::Acknowledge
         };
         match answer {
-            Answer::Acknowledge if publish.qos != rmqtt::types::QoS::AtMostOnce => {
+            Answer::Acknowledge if publish.qos != QoS::AtMostOnce => {
                 metrics.acknowledged.inc();
             }
             Answer::NotStored => self.context.health.count(Problem::NotStored),
-            Answer::Acknowledge | Answer::InvalidTopic => {}
+            Answer::Acknowledge | Answer::NotAllowed | Answer::InvalidTopic => {}
         }
         answer
     }
 
     /// Takes a will that the broker publishes for a client that is gone. Nobody waits for an answer, so all
     /// that can be done for a will that is not safe is to count it.
-    pub(super) async fn will(&self, id: &Id, publish: &Publish) {
-        let Answer::NotStored = self.publish(id, publish).await else { return };
+    pub(super) async fn will(&self, id: &Id, address: Option<SocketAddr>, publish: &Publish) {
+        let Answer::NotStored = self.publish(id, address, publish).await else { return };
         self.context.health.metrics.dropped.inc();
     }
 

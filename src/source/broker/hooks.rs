@@ -3,26 +3,47 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmqtt::codec::v5::PublishAckReason;
+use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
 use rmqtt::hook::{Handler, HookResult, Parameter, Register, ReturnType, Type};
 use rmqtt::session::Session;
-use rmqtt::types::{AuthResult, ConnectInfo, FromType, Publish, PublishAclResult, PublishResult};
+use rmqtt::types::{
+    AuthResult, ConnectInfo, FromType, Id, LastWill, Publish, PublishAclResult, PublishResult, QoS,
+    Subscribe, SubscribeAclResult,
+};
 
+use super::access;
 use super::gate::{Answer, Gate};
+use super::peers::Peers;
+use super::users::{Admission, Users};
+use crate::access::Client;
+use crate::config::AccessRule;
+use crate::source::Problem;
+use crate::topic::{Topic, TopicFilter};
 
 /// The questions that are answered here.
-const TYPES: [Type; 3] =
-    [Type::ClientAuthenticate, Type::MessagePublish, Type::MessagePublishCheckAcl];
+const QUESTIONS: [Type; 4] = [
+    Type::ClientAuthenticate,
+    Type::ClientSubscribeCheckAcl,
+    Type::MessagePublish,
+    Type::MessagePublishCheckAcl,
+];
 
-/// One handler for all questions.
-struct Hooks {
-    gate: Arc<Gate>,
+/// Everything that decides.
+#[derive(Debug)]
+pub(super) struct House {
+    pub(super) gate: Gate,
+    pub(super) users: Users,
+    pub(super) access: Vec<AccessRule>,
+    pub(super) peers: Arc<Peers>,
 }
 
+/// One handler for all questions.
+struct Hooks(Arc<House>);
+
 /// Has rmqtt ask us from now on.
-pub(super) async fn install(register: &dyn Register, gate: Arc<Gate>) {
-    for question in TYPES {
-        register.add(question, Box::new(Hooks { gate: Arc::clone(&gate) })).await;
+pub(super) async fn install(register: &dyn Register, house: Arc<House>) {
+    for question in QUESTIONS {
+        register.add(question, Box::new(Hooks(Arc::clone(&house)))).await;
     }
     register.start().await;
 }
@@ -30,19 +51,25 @@ pub(super) async fn install(register: &dyn Register, gate: Arc<Gate>) {
 #[async_trait]
 impl Handler for Hooks {
     async fn hook(&self, parameter: &Parameter, earlier: Option<HookResult>) -> ReturnType {
+        let house = &self.0;
         let answer = match parameter {
-            // Never a superuser: those skip the question that takes custody.
-            Parameter::ClientAuthenticate(_) => {
-                HookResult::AuthResult(AuthResult::Allow(false, None))
+            Parameter::ClientAuthenticate(connect) => {
+                HookResult::AuthResult(house.connect(connect).await)
+            }
+            Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
+                match house.subscribe(session, subscribe) {
+                    None => return (true, earlier),
+                    Some(refusal) => HookResult::SubscribeAclResult(refusal),
+                }
             }
             Parameter::MessagePublishCheckAcl(session, publish) => {
-                HookResult::PublishAclResult(self.publish(session, publish).await)
+                HookResult::PublishAclResult(house.publish(session, publish).await)
             }
-            // Wills are published without the question above.
+            // Wills are published without the question above; whether they may be was asked at CONNECT.
             Parameter::MessagePublish(_, from, publish)
                 if matches!(from.typ(), FromType::LastWill) =>
             {
-                self.gate.will(&from.id, publish).await;
+                house.will(&from.id, publish).await;
                 return (true, earlier);
             }
             _ => return (true, earlier),
@@ -51,18 +78,84 @@ impl Handler for Hooks {
     }
 }
 
-impl Hooks {
-    async fn publish(&self, session: &Session, publish: &Publish) -> PublishAclResult {
-        let (reason, text) = match self.gate.publish(&session.id, publish).await {
-            Answer::Acknowledge => return PublishAclResult::allow(),
-            Answer::NotStored => {
-                (PublishAckReason::QuotaExceeded, "the message could not be stored")
+impl House {
+    async fn connect(&self, connect: &ConnectInfo) -> AuthResult {
+        // What does not come through the front is nobody: another program on this machine.
+        let Some(peer) = self.peers.find(connect.id().remote_addr) else {
+            return AuthResult::NotAuthorized;
+        };
+        let password = connect.password().map(|password| &password[..]).unwrap_or_default();
+        let username = connect.username().map(|name| &**name);
+        let refusal = match self.users.admit(username, password, &peer).await {
+            Admission::Granted if self.may_leave_will(connect) => {
+                // Never a superuser: those skip the question that takes custody.
+                return AuthResult::Allow(false, None);
             }
+            Admission::Granted | Admission::Anonymous => AuthResult::NotAuthorized,
+            Admission::BadCredentials => AuthResult::BadUsernameOrPassword,
+            Admission::Overloaded => {
+                // "Not authorized" would be untrue, and devices take it as final.
+                peer.hang_up();
+                return AuthResult::NotAuthorized;
+            }
+        };
+        self.gate.health().count(Problem::NotAuthorized);
+        refusal
+    }
+
+    fn may_leave_will(&self, connect: &ConnectInfo) -> bool {
+        let topic = match connect.last_will() {
+            None => return true,
+            Some(LastWill::V3(will)) => &will.topic,
+            Some(LastWill::V5(will)) => &will.topic,
+        };
+        Topic::new(topic).is_ok() && access::may_publish(&self.access, client(connect.id()), topic)
+    }
+
+    /// `None` when the subscription is granted.
+    fn subscribe(&self, session: &Session, subscribe: &Subscribe) -> Option<SubscribeAclResult> {
+        let filter = &subscribe.topic_filter;
+        let reason = if TopicFilter::new(filter).is_err() {
+            SubscribeAckReason::TopicFilterInvalid
+        } else if access::may_subscribe(&self.access, client(&session.id), filter) {
+            return None;
+        } else {
+            SubscribeAckReason::NotAuthorized
+        };
+        self.gate.health().count(Problem::SubscriptionRefused);
+        Some(SubscribeAclResult::new_failure(reason))
+    }
+
+    async fn publish(&self, session: &Session, publish: &Publish) -> PublishAclResult {
+        let answer = if access::may_publish(&self.access, client(&session.id), &publish.topic) {
+            self.gate.publish(&session.id, self.address(&session.id), publish).await
+        } else {
+            self.gate.health().count(Problem::NotAuthorized);
+            Answer::NotAllowed
+        };
+        let (reason, text) = match answer {
+            Answer::Acknowledge => return PublishAclResult::allow(),
+            Answer::NotStored => (PublishAckReason::QuotaExceeded, "the message was not stored"),
+            Answer::NotAllowed => (PublishAckReason::NotAuthorized, "not allowed by access rules"),
             Answer::InvalidTopic => (PublishAckReason::TopicNameInvalid, "not a topic name"),
         };
-        let disconnect = !speaks_mqtt5(session).await;
+        // A QoS 0 message has no answer that could be false: without one it is just not taken.
+        let disconnect = answer == Answer::InvalidTopic
+            || (publish.qos != QoS::AtMostOnce && !speaks_mqtt5(session).await);
         PublishAclResult(PublishResult::reason_code(reason, Some(text.into()), disconnect))
     }
+
+    async fn will(&self, id: &Id, publish: &Publish) {
+        self.gate.will(id, self.address(id), publish).await;
+    }
+
+    fn address(&self, id: &Id) -> Option<std::net::SocketAddr> {
+        self.peers.find(id.remote_addr).map(|peer| peer.address)
+    }
+}
+
+fn client(id: &Id) -> Client<'_> {
+    Client { client_id: &id.client_id, username: id.username.as_deref() }
 }
 
 /// MQTT 5 has negative answers. For anything older, `disconnect = false` would make rmqtt send a PUBACK.

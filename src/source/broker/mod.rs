@@ -9,10 +9,15 @@
 //! It is the only module that names rmqtt, which runs on a runtime of its own, so that stopping the source ends
 //! every task that rmqtt has started.
 
+mod access;
+mod front;
 mod gate;
 mod hooks;
+mod peers;
 mod server;
+mod tls;
 mod translate;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +29,7 @@ use super::{Problem, SourceContext, SourceState};
 use crate::config;
 
 pub use server::Broker;
+pub use tls::TlsError;
 
 /// Why the broker does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,20 @@ pub enum BrokerError {
         hint: &'static str,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A certificate or key is of no use; trying again helps once the file is mended.
+    #[error("cannot listen with TLS on {address}")]
+    Tls {
+        /// The address of the config.
+        address: SocketAddr,
+        /// Which file, and why.
+        source: Box<TlsError>,
+    },
+    /// The broker's own loopback listener, which rmqtt serves.
+    #[error("cannot set up the broker's inner listener on 127.0.0.1")]
+    Inner {
+        /// What rmqtt said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The threads of the broker could not be started.
     #[error("cannot start the broker's runtime")]

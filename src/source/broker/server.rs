@@ -1,7 +1,7 @@
 //! The listeners, the runtime they live on, and their end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,33 @@ use std::time::Duration;
 use rmqtt::context::ServerContext;
 use rmqtt::net::{Builder, Listener};
 use rmqtt::server::MqttServer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
 
+use super::front::Front;
 use super::gate::Gate;
-use super::{BrokerError, hooks};
+use super::hooks::House;
+use super::peers::Peers;
+use super::users::Users;
+use super::{BrokerError, hooks, tls};
 use crate::config;
 use crate::name::SourceName;
 use crate::source::{SourceContext, SourceState};
 
+/// Connections that wait to be accepted; all devices come back together after a power cut.
+const BACKLOG: u32 = 1024;
+/// Longest client id; MQTT promises devices 23 bytes.
+const CLIENT_ID_BYTES_MAX: usize = 1024;
+/// Subscriptions of one client.
+const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Messages kept for a subscriber that is away or slow; beyond that the oldest go.
+const OFFLINE_MESSAGES_MAX: usize = 256;
+/// How long the session of a client that is away is kept, whatever it asks for.
+const SESSION_EXPIRY_MAX: Duration = Duration::from_hours(24);
 /// Messages in flight to or from one client before it must wait.
 const INFLIGHT_MAX: NonZeroU16 = NonZeroU16::new(1000).expect("not zero");
 /// Time to send CONNECT, and to be let in.
@@ -27,7 +46,8 @@ const STOP_MAX: Duration = Duration::from_millis(300);
 /// A broker that listens and does not serve yet.
 pub struct Broker {
     context: SourceContext,
-    addresses: Vec<SocketAddr>,
+    front: Arc<Front>,
+    entrances: Vec<Entrance>,
     server: MqttServer,
     runtime: OwnRuntime,
 }
@@ -64,46 +84,68 @@ impl Drop for OwnRuntime {
     }
 }
 
+/// A listening address and what its connections begin with.
+struct Entrance {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
 impl Broker {
     /// Takes every address of `config`; devices that connect wait until [`Broker::run`].
+    ///
+    /// Raises the process's limit of open files as far as the system allows: a device takes three.
     pub async fn bind(
         context: SourceContext,
         config: &config::BrokerSource,
     ) -> Result<Self, BrokerError> {
+        raise_open_files_limit();
         let runtime =
             OwnRuntime::start(&context.name).map_err(|source| BrokerError::Runtime { source })?;
-        let mut addresses = Vec::new();
-        let mut listeners = Vec::new();
-        {
-            let _inside = runtime.handle.enter();
-            for listener in &config.listeners {
-                let bound = listen(listener, config)?;
-                addresses.push(bound.local_addr().unwrap_or(listener.address));
-                listeners.push(bound);
-            }
-        }
-        let gate = Arc::new(Gate::new(context.clone()));
-        let server = runtime.handle.spawn(set_up(listeners, config.clone(), gate)).await;
-        let server = server.expect("setting up only builds values");
-        Ok(Self { context, addresses, server, runtime })
+        let inside = runtime.handle.enter();
+        let entrances = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        let inner = listen_inside(config)?;
+        drop(inside);
+        let inner_address =
+            inner.local_addr().map_err(|source| BrokerError::Inner { source: source.into() })?;
+        let peers = Arc::new(Peers::default());
+        let house = Arc::new(House {
+            gate: Gate::new(context.clone()),
+            users: Users::new(config),
+            access: config.access.clone(),
+            peers: Arc::clone(&peers),
+        });
+        let health = Arc::clone(&context.health);
+        let front = Front::new(inner_address, peers, health, config.connections_max.get());
+        let server = runtime.handle.spawn(set_up(inner, config.connections_max.get(), house));
+        let server = server.await.expect("setting up only builds values");
+        Ok(Self { context, front: Arc::new(front), entrances, server, runtime })
     }
 
     /// The addresses in the order of the config, with the port that a port of 0 became.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |entrance: &Entrance| entrance.listener.local_addr().ok();
+        self.entrances.iter().filter_map(address).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn inner_address(&self) -> SocketAddr {
+        self.front.broker()
     }
 
     /// Serves until the source is stopped, then closes every connection.
     pub async fn run(self) {
-        let mut serving = self.runtime.handle.spawn(self.server.run());
+        let handle = &self.runtime.handle;
+        let mut serving = JoinSet::new();
+        serving.spawn_on(async { drop(self.server.run().await) }, handle);
+        for Entrance { listener, tls } in self.entrances {
+            serving.spawn_on(Arc::clone(&self.front).accept(listener, tls), handle);
+        }
         self.context.health.change(SourceState::Connected);
         tokio::select! {
             () = self.context.stop.cancelled() => {}
-            // It never ends by itself.
-            ended = &mut serving => if let Err(panic) = ended {
-                std::panic::resume_unwind(panic.into_panic());
-            },
+            // None of them ends by itself.
+            Some(Err(error)) = serving.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
         self.runtime.stop().await;
         self.context.health.change(SourceState::Stopped);
@@ -112,33 +154,37 @@ impl Broker {
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Broker").field("addresses", &self.addresses).finish_non_exhaustive()
+        formatter
+            .debug_struct("Broker")
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
     }
 }
 
-fn listen(
-    listener: &config::BrokerListener,
-    config: &config::BrokerSource,
-) -> Result<Listener, BrokerError> {
+/// On failure there are just as many as before, and `accept` tells when they run out.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        debug!(%error, "limit of open files not raised");
+    }
+}
+
+fn listen(listener: &config::BrokerListener) -> Result<Entrance, BrokerError> {
     let address = listener.address;
-    let bound = Builder::new()
-        .name("waypost")
-        .laddr(address)
+    let tls = listener.tls.as_ref().map(tls::acceptor).transpose();
+    let tls = tls.map_err(|error| BrokerError::Tls { address, source: Box::new(error) })?;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for the last connections' TIME_WAIT.
-        .reuseaddr(Some(true))
-        .nodelay(true)
-        .allow_anonymous(false)
-        .max_packet_size(config.packet_bytes_max.get())
-        .max_inflight(INFLIGHT_MAX)
-        .handshake_timeout(HANDSHAKE_MAX)
-        // Zero: messages for offline subscribers expire when their publisher says so, never by default.
-        .message_expiry_interval(Duration::ZERO)
-        .bind()
-        .and_then(Listener::tcp);
-    bound.map_err(|error| {
-        let source = error.downcast::<io::Error>().unwrap_or_else(io::Error::other);
-        BrokerError::Listen { address, hint: hint(source.kind()), source }
-    })
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listen().map_err(|source| {
+        let hint = hint(source.kind());
+        BrokerError::Listen { address, hint, source }
+    })?;
+    Ok(Entrance { listener, tls })
 }
 
 fn hint(kind: io::ErrorKind) -> &'static str {
@@ -153,18 +199,37 @@ fn hint(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-async fn set_up(
-    listeners: Vec<Listener>,
-    config: config::BrokerSource,
-    gate: Arc<Gate>,
-) -> MqttServer {
-    let sessions_max = isize::try_from(config.connections_max.get()).unwrap_or(isize::MAX);
+/// The listener that the front passes connections on to, on a port that the system chooses.
+fn listen_inside(config: &config::BrokerSource) -> Result<Listener, BrokerError> {
+    let listener = Builder::new()
+        .name("waypost")
+        .laddr(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .proxy_protocol(true)
+        // The front writes the header as it connects; another program must not hold up the devices behind it.
+        .proxy_protocol_timeout(Duration::from_millis(200))
+        .nodelay(true)
+        .tcp_keepalive(false)
+        .allow_anonymous(false)
+        .max_connections(config.connections_max.get())
+        .max_packet_size(config.packet_bytes_max.get())
+        .max_inflight(INFLIGHT_MAX)
+        .max_mqueue_len(OFFLINE_MESSAGES_MAX)
+        .max_clientid_len(CLIENT_ID_BYTES_MAX)
+        .max_subscriptions(SUBSCRIPTIONS_MAX)
+        .max_session_expiry_interval(SESSION_EXPIRY_MAX)
+        .handshake_timeout(HANDSHAKE_MAX)
+        // Zero: messages for offline subscribers expire when their publisher says so, never by default.
+        .message_expiry_interval(Duration::ZERO)
+        .bind()
+        .and_then(Listener::tcp);
+    listener.map_err(|source| BrokerError::Inner { source: source.into() })
+}
+
+async fn set_up(inner: Listener, connections_max: usize, house: Arc<House>) -> MqttServer {
+    // Sessions of devices that are away count too.
+    let sessions_max = isize::try_from(connections_max.saturating_mul(2)).unwrap_or(isize::MAX);
     let context =
         ServerContext::new().busy_check_enable(false).mqtt_max_sessions(sessions_max).build().await;
-    hooks::install(context.extends.hook_mgr().register().as_ref(), gate).await;
-    let numbered = (1..=u16::MAX).zip(listeners);
-    let server = numbered.fold(MqttServer::new(context), |server, (number, listener)| {
-        server.listener_by_id(listener, number)
-    });
-    server.build()
+    hooks::install(context.extends.hook_mgr().register().as_ref(), house).await;
+    MqttServer::new(context).listener_by_id(inner, 1).build()
 }

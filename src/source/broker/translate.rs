@@ -1,5 +1,6 @@
 //! From rmqtt's messages to [`Event`]s.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rmqtt::types::{Id, Publish, QoS};
@@ -9,8 +10,14 @@ use crate::event::{Event, PublishProperties, Qos};
 use crate::source::SourceContext;
 use crate::topic::Topic;
 
-/// The event of a message that the client `id` published to `topic`.
-pub(super) fn event(context: &SourceContext, id: &Id, topic: Topic, publish: &Publish) -> Event {
+/// The event of a message that the client `id` published to `topic` from `address`.
+pub(super) fn event(
+    context: &SourceContext,
+    id: &Id,
+    address: Option<SocketAddr>,
+    topic: Topic,
+    publish: &Publish,
+) -> Event {
     Event {
         id: context.ids.mint(),
         source: context.name.clone(),
@@ -22,7 +29,7 @@ pub(super) fn event(context: &SourceContext, id: &Id, topic: Topic, publish: &Pu
         dup: publish.dup,
         client_id: Some(Arc::from(&*id.client_id)),
         username: id.username.as_deref().map(Arc::from),
-        peer: id.remote_addr,
+        peer: address,
         properties: properties(publish),
     }
 }

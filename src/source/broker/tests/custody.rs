@@ -1,6 +1,6 @@
 //! Acknowledged means safe.
 
-use super::client::{BOTH, Device, Login, PATIENCE, Seen, Version, WATCH, answer, puback};
+use super::client::{BOTH, Device, Login, PATIENCE, Seen, Version, WATCH, answer, packet, puback};
 use super::{Running, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,4 +72,19 @@ async fn stopping_closes_connections_at_once_also_while_custody_is_pending() {
     broker.stop().await;
     assert_eq!(device.see(PATIENCE).await, Seen::Closed);
     assert!(started.elapsed().as_millis() < 1000, "took {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_comes_back_at_once_is_let_in() {
+    for version in BOTH {
+        let broker = Running::with(config(), &["none"]).await;
+        for round in 0..100 {
+            // Connecting panics unless the device is let in.
+            let mut device = Device::connect(broker.address, Login::new(version, "d")).await;
+            if round % 2 == 0 {
+                device.send(&packet(0xe0, &[])).await;
+            }
+        }
+        broker.stop().await;
+    }
 }

@@ -1,5 +1,6 @@
 //! A real broker on a real socket; what the rest of Waypost does with an event is in the test's hands.
 
+mod access;
 mod client;
 mod custody;
 mod events;
@@ -23,6 +24,8 @@ use crate::topic::TopicFilter;
 /// A broker that serves, and the other end of its intake.
 struct Running {
     address: SocketAddr,
+    /// Where the broker itself listens, behind the front.
+    inner: SocketAddr,
     incoming: mpsc::Receiver<Incoming>,
     context: SourceContext,
     task: JoinHandle<()>,
@@ -37,9 +40,9 @@ impl Running {
     async fn with(config: BrokerSource, subscriptions: &[&str]) -> Self {
         let (context, incoming) = context(subscriptions);
         let broker = Broker::bind(context.clone(), &config).await.unwrap();
-        let address = broker.addresses()[0];
+        let (address, inner) = (broker.addresses()[0], broker.inner_address());
         let task = tokio::spawn(broker.run());
-        Self { address, incoming, context, task }
+        Self { address, inner, incoming, context, task }
     }
 
     /// The next event that reaches the intake.

@@ -1,0 +1,271 @@
+//! Where devices connect: bounded, with TLS where it is configured, and on to rmqtt over loopback.
+//!
+//! rmqtt by itself would bound neither the connections nor the time to the first byte, and its TLS brings a second
+//! provider. Everything that is not yet a session is bounded here: connections, handshakes, the time until the broker
+//! has let the client in.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use super::peers::{Peer, Peers, Token};
+use crate::source::{Problem, SourceHealth, SourceState};
+
+/// Time for the TLS handshake, and again for the CONNECT that lets the client in.
+const ADMISSION_MAX: Duration = Duration::from_secs(15);
+/// How often a CONNECT is repeated.
+const OPENING_REPEATS: u32 = 7;
+/// Pause before a CONNECT is repeated for the first time; each further one is twice as long.
+const OPENING_PAUSE: Duration = Duration::from_millis(4);
+/// What a device may send before its CONNACK: a CONNECT with all its texts, and little more.
+const OPENING_BYTES_MAX: usize = 256 * 1024;
+/// TLS handshakes at once: each costs milliseconds of CPU.
+const HANDSHAKES_MAX: usize = 32;
+/// How long a connection stays known after its end: its will is published meanwhile.
+const MEMORY_OF_GONE: Duration = Duration::from_secs(5);
+/// How long the broker may take to end a session whose client is gone: as long as it waits for custody.
+const ENDING_MAX: Duration = Duration::from_secs(40);
+/// Pause after a failed accept, usually for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Bytes moved at once in one direction.
+const CHUNK: usize = 16 * 1024;
+
+/// The way in, shared by all listeners.
+#[derive(Debug)]
+pub(super) struct Front {
+    broker: SocketAddr,
+    peers: Arc<Peers>,
+    health: Arc<SourceHealth>,
+    connections_max: usize,
+    connections: Arc<Semaphore>,
+    handshakes: Semaphore,
+}
+
+impl Front {
+    /// Passes at most `connections_max` devices at once on to rmqtt's listener at `broker`.
+    pub(super) fn new(
+        broker: SocketAddr,
+        peers: Arc<Peers>,
+        health: Arc<SourceHealth>,
+        connections_max: usize,
+    ) -> Self {
+        let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            broker,
+            peers,
+            health,
+            connections_max,
+            connections: Arc::new(Semaphore::new(connections_max)),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn broker(&self) -> SocketAddr {
+        self.broker
+    }
+
+    /// Accepts devices for ever. Connections live on in tasks of the current runtime, which ends them.
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+        loop {
+            let Ok((device, address)) = listener.accept().await else {
+                self.health.count(Problem::Unreachable);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            if let Some(place) = self.place() {
+                let serve = Arc::clone(&self).serve(device, address, tls.clone(), place);
+                tokio::spawn(serve);
+            }
+        }
+    }
+
+    /// A place for one more connection; without one, says so once.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if place.is_none() {
+            self.health.count(Problem::TooManyConnections);
+            let max = self.connections_max;
+            self.health.change(SourceState::Degraded(format!(
+                "{max} devices are connected, which is connections_max: no more are let in"
+            )));
+        } else if self.connections.available_permits() > self.connections_max / 10 {
+            self.health.change(SourceState::Connected);
+        }
+        place
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        device: TcpStream,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let (token, peer) = self.peers.register(address);
+        let served = self.connect(device, tls, token, &peer).await;
+        if let Err(problem) = served {
+            self.health.count(problem);
+        }
+        peer.leave();
+        drop(place);
+        tokio::time::sleep(MEMORY_OF_GONE).await;
+        self.peers.forget(token);
+    }
+
+    async fn connect(
+        &self,
+        device: TcpStream,
+        tls: Option<TlsAcceptor>,
+        token: Token,
+        peer: &Peer,
+    ) -> Result<(), Problem> {
+        // A PUBACK must not wait for a full segment.
+        device.set_nodelay(true).map_err(|_| Problem::Closed)?;
+        let Some(tls) = tls else { return self.pass(device, token, peer).await };
+        let handshake = async {
+            let _turn = self.handshakes.acquire().await;
+            tls.accept(device).await
+        };
+        let device = tokio::time::timeout(ADMISSION_MAX, handshake).await;
+        let Ok(Ok(device)) = device else { return Err(Problem::Protocol) };
+        self.pass(device, token, peer).await
+    }
+
+    /// Passes bytes both ways until either side is done, the client is not let in in time, or is to be hung up on.
+    async fn pass<Io: AsyncRead + AsyncWrite>(
+        &self,
+        device: Io,
+        token: Token,
+        peer: &Peer,
+    ) -> Result<(), Problem> {
+        let mut device = tokio::io::split(device);
+        let passing = async {
+            let opened = tokio::time::timeout(ADMISSION_MAX, self.open(&mut device, token, peer));
+            match opened.await {
+                Ok(Ok(Some(broker))) => pass_both_ways(device, broker, peer).await,
+                Ok(Ok(None)) => {}
+                Ok(Err(_)) => return Err(Problem::Unreachable),
+                Err(_) => return Err(Problem::Protocol),
+            }
+            Ok(())
+        };
+        tokio::select! {
+            passed = passing => passed,
+            () = peer.hung_up() => Ok(()),
+        }
+    }
+
+    /// Passes the device's CONNECT on and the CONNACK back; `None` when the device has left before.
+    ///
+    /// A device that comes back while its last session is ending makes rmqtt say "server unavailable": the session
+    /// that should give way is gone before it has answered. So that answer is not passed on at once; the CONNECT is
+    /// repeated.
+    async fn open<Io: AsyncRead + AsyncWrite>(
+        &self,
+        (device_reads, device_writes): &mut (ReadHalf<Io>, WriteHalf<Io>),
+        token: Token,
+        peer: &Peer,
+    ) -> io::Result<Option<TcpStream>> {
+        let mut sent = Vec::new();
+        let mut repeats = 0;
+        loop {
+            let mut broker = TcpStream::connect(self.broker).await?;
+            broker.set_nodelay(true)?;
+            let mut header = token.proxy_header();
+            header.extend(&sent);
+            broker.write_all(&header).await?;
+            let answer = loop {
+                tokio::select! {
+                    answer = read_some(&mut broker) => break answer?,
+                    bytes = read_some(device_reads), if sent.len() < OPENING_BYTES_MAX => {
+                        let bytes = bytes.unwrap_or_default();
+                        if bytes.is_empty() {
+                            peer.leave();
+                            return Ok(None);
+                        }
+                        broker.write_all(&bytes).await?;
+                        sent.extend(bytes);
+                    }
+                }
+            };
+            if is_unavailable(&answer) && repeats < OPENING_REPEATS {
+                tokio::time::sleep(OPENING_PAUSE * (1 << repeats)).await;
+                repeats += 1;
+                continue;
+            }
+            device_writes.write_all(&answer).await?;
+            device_writes.flush().await?;
+            return Ok(Some(broker));
+        }
+    }
+}
+
+/// Whether `answer` is a CONNACK that says "server unavailable": MQTT 3.1.1 section 3.2.2.3, MQTT 5 section 3.2.2.2.
+/// Short enough for its length to be one byte: rmqtt adds no properties to it.
+fn is_unavailable(answer: &[u8]) -> bool {
+    matches!(answer, [0x20, _, _, 0x03 | 0x88, ..])
+}
+
+/// Ends when the broker has closed, or has had its time to do so after the device has.
+async fn pass_both_ways<Io>(
+    (mut device_reads, mut device_writes): (ReadHalf<Io>, WriteHalf<Io>),
+    broker: TcpStream,
+    peer: &Peer,
+) where
+    Io: AsyncRead + AsyncWrite,
+{
+    let (mut broker_reads, mut broker_writes) = broker.into_split();
+    let inwards = async {
+        pump(&mut device_reads, &mut broker_writes).await;
+        peer.leave();
+        // The broker sees the end, publishes the will and closes.
+        broker_writes.shutdown().await.ok();
+        tokio::time::sleep(ENDING_MAX).await;
+    };
+    let outwards = async {
+        pump(&mut broker_reads, &mut device_writes).await;
+        device_writes.shutdown().await.ok();
+    };
+    tokio::select! {
+        () = inwards => {}
+        () = outwards => {}
+    }
+}
+
+/// Moves bytes until the end of either side. Holds no buffer while it waits for bytes: most devices are silent
+/// most of the time.
+async fn pump<From, To>(from: &mut From, to: &mut To)
+where
+    From: AsyncRead + Unpin,
+    To: AsyncWrite + Unpin,
+{
+    while let Ok(bytes) = read_some(from).await {
+        let written = async {
+            to.write_all(&bytes).await?;
+            to.flush().await
+        };
+        if bytes.is_empty() || written.await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What is there to read, as soon as there is something; empty at the end.
+async fn read_some<From: AsyncRead + Unpin>(from: &mut From) -> io::Result<Vec<u8>> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; CHUNK];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        Pin::new(&mut *from).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().to_vec())
+    })
+    .await
+}

@@ -1,0 +1,99 @@
+//! Who is behind a connection that reaches rmqtt over loopback.
+//!
+//! rmqtt takes TCP connections only, from its own listener, so the devices' connections end at [`super::front`] and
+//! go on over loopback. The PROXY header of each carries, instead of an address, a token of 144 random bits that
+//! is known here: nobody else on this machine can connect to that listener and pass for a device.
+
+use std::collections::HashMap;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// A connection from outside.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// The device's address.
+    pub(super) address: SocketAddr,
+    left: AtomicBool,
+    hang_up: CancellationToken,
+}
+
+impl Peer {
+    /// Closes the connection without an answer.
+    pub(super) fn hang_up(&self) {
+        self.hang_up.cancel();
+    }
+
+    /// Returns when the connection shall be closed.
+    pub(super) async fn hung_up(&self) {
+        self.hang_up.cancelled().await;
+    }
+
+    /// The device has closed its side.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is nobody to answer to any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// The connections by their tokens.
+#[derive(Debug, Default)]
+pub(super) struct Peers(Mutex<HashMap<SocketAddr, Arc<Peer>>>);
+
+/// Stands for a connection in its PROXY header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Token(SocketAddr);
+
+impl Peers {
+    /// Makes `address` known under a fresh token, until it is forgotten.
+    pub(super) fn register(&self, address: SocketAddr) -> (Token, Arc<Peer>) {
+        let mut random = [0; 18];
+        getrandom::fill(&mut random).expect("the kernel gives random bytes");
+        let [ip @ .., high, low] = random;
+        let token = SocketAddr::from((Ipv6Addr::from(ip), u16::from_be_bytes([high, low])));
+        let peer = Arc::new(Peer {
+            address,
+            left: AtomicBool::new(false),
+            hang_up: CancellationToken::new(),
+        });
+        self.map().insert(token, Arc::clone(&peer));
+        (Token(token), peer)
+    }
+
+    /// The connection that rmqtt knows as `remote`; `None` for what did not come through the front.
+    pub(super) fn find(&self, remote: Option<SocketAddr>) -> Option<Arc<Peer>> {
+        self.map().get(&remote?).cloned()
+    }
+
+    /// Ends what [`Peers::register`] began.
+    pub(super) fn forget(&self, token: Token) {
+        self.map().remove(&token.0);
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Arc<Peer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Token {
+    /// A PROXY protocol header, version 2, that names the token as the source of a TCP connection over IPv6.
+    pub(super) fn proxy_header(self) -> Vec<u8> {
+        let ip = match self.0.ip() {
+            std::net::IpAddr::V6(ip) => ip,
+            std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        };
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+        header.extend([0x21, 0x21, 0, 36]);
+        header.extend(ip.octets());
+        header.extend(Ipv6Addr::LOCALHOST.octets());
+        header.extend(self.0.port().to_be_bytes());
+        header.extend(0_u16.to_be_bytes());
+        header
+    }
+}
