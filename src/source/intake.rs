@@ -134,31 +134,56 @@ impl Intake {
 
     /// Hands over an event, waiting for room. Cancel safe: a cancelled call refuses the event.
     pub async fn submit(&self, event: Event, custody: Custody) -> Result<(), IntakeClosed> {
-        let bytes = self.share_of(&event);
-        let share = Arc::clone(&self.share).acquire_many_owned(bytes).await;
-        let incoming =
-            Incoming { event: Arc::new(event), custody, _share: share.map_err(|_| IntakeClosed)? };
-        self.sender.send(incoming).await.map_err(|_| IntakeClosed)
+        self.reserve(event.memory_bytes()).await?.submit(event, custody);
+        Ok(())
     }
 
     /// Hands over an event if there is room now; otherwise its custody is refused.
     pub fn try_submit(&self, event: Event, custody: Custody) -> Result<(), NoRoom> {
-        let bytes = self.share_of(&event);
-        let share =
-            Arc::clone(&self.share).try_acquire_many_owned(bytes).map_err(|error| match error {
+        self.try_reserve(event.memory_bytes())?.submit(event, custody);
+        Ok(())
+    }
+
+    /// Waits for room for an event of `memory_bytes`, which stays with the caller meanwhile. Cancel safe: what is not
+    /// used is given back.
+    pub async fn reserve(&self, memory_bytes: usize) -> Result<Room<'_>, IntakeClosed> {
+        let share = Arc::clone(&self.share).acquire_many_owned(self.share_of(memory_bytes)).await;
+        let share = share.map_err(|_| IntakeClosed)?;
+        let place = self.sender.reserve().await.map_err(|_| IntakeClosed)?;
+        Ok(Room { share, place })
+    }
+
+    /// Takes room for an event of `memory_bytes` if there is some now.
+    pub fn try_reserve(&self, memory_bytes: usize) -> Result<Room<'_>, NoRoom> {
+        let share = Arc::clone(&self.share)
+            .try_acquire_many_owned(self.share_of(memory_bytes))
+            .map_err(|error| match error {
                 TryAcquireError::NoPermits => NoRoom::Full,
                 TryAcquireError::Closed => NoRoom::Closed,
             })?;
-        self.sender.try_send(Incoming { event: Arc::new(event), custody, _share: share }).map_err(
-            |error| match error {
-                mpsc::error::TrySendError::Full(_) => NoRoom::Full,
-                mpsc::error::TrySendError::Closed(_) => NoRoom::Closed,
-            },
-        )
+        let place = self.sender.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => NoRoom::Full,
+            mpsc::error::TrySendError::Closed(()) => NoRoom::Closed,
+        })?;
+        Ok(Room { share, place })
     }
 
     /// An event larger than the whole bound takes all of it rather than waiting for ever.
-    fn share_of(&self, event: &Event) -> u32 {
-        u32::try_from(event.memory_bytes().min(self.bytes_max)).unwrap_or(u32::MAX)
+    fn share_of(&self, memory_bytes: usize) -> u32 {
+        u32::try_from(memory_bytes.min(self.bytes_max)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Room for one event, taken before the event is given away; dropping it gives it back.
+#[derive(Debug)]
+pub struct Room<'a> {
+    share: OwnedSemaphorePermit,
+    place: mpsc::Permit<'a, Incoming>,
+}
+
+impl Room<'_> {
+    /// Hands over the event that the room was taken for.
+    pub fn submit(self, event: Event, custody: Custody) {
+        self.place.send(Incoming { event: Arc::new(event), custody, _share: self.share });
     }
 }

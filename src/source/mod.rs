@@ -19,7 +19,7 @@ use crate::name::SourceName;
 use crate::topic::TopicFilter;
 
 pub use health::{Problem, SourceHealth, SourceState};
-pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Verdict};
+pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Room, Verdict};
 
 /// What every source is given.
 #[derive(Debug, Clone)]

@@ -1,0 +1,374 @@
+//! One connection: from CONNECT to the moment it ends, whoever ends it.
+//!
+//! Everything runs within one future, so dropping that leaves nothing behind: the wire is polled, what it brings is handed
+//! to the intake, acknowledgements follow the commits, filters are subscribed. None of them waits for another one, except the wire
+//! for the backlog, and that within a keep-alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use super::backlog::Backlog;
+use super::dial::{self, Link};
+use super::failure::{Failure, FailureKind};
+use super::ledger::{AckLedger, Receipt};
+use super::session::Session;
+use super::tls;
+use super::wire::{Grant, Hello, Publication, Relay, Rendezvous, Requests, Signal, Version, Wire};
+use crate::clock::UnixMillis;
+use crate::config::MqttSource;
+use crate::event::{Event, Qos};
+use crate::source::{Custody, Ledger, NoRoom, Problem, SourceContext, Verdict};
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The source was asked to stop, or the process goes down.
+    Stopped,
+    /// It failed.
+    Failed {
+        why: Failure,
+        /// How long it was up; `None` when the broker never accepted it.
+        up: Option<Duration>,
+    },
+}
+
+/// On stop: time for commits under way, so that what is durable is acknowledged and not sent again.
+const SETTLE_MAX: Duration = Duration::from_millis(150);
+/// On stop: time to write the last acknowledgements and the DISCONNECT.
+const LEAVE_MAX: Duration = Duration::from_millis(100);
+/// On stop: time for the broker to read them, which it shows by closing. Whoever connects with our client id before
+/// that makes it forget what it has not read.
+const CLOSE_MAX: Duration = Duration::from_millis(150);
+
+/// Connects and serves until something ends it.
+pub(super) async fn serve(
+    context: &SourceContext,
+    source: &MqttSource,
+    hello: &Hello,
+    version: Version,
+    session: &mut Session,
+) -> End {
+    let never_up = |why| End::Failed { why, up: None };
+    let link = tokio::select! {
+        () = context.stop.cancelled() => return End::Stopped,
+        link = timeout(source.connect_timeout, dial::dial(source)) => match link {
+            Ok(Ok(link)) => link,
+            Ok(Err(failure)) => return never_up(failure),
+            Err(_) => return never_up(dial::no_answer(source)),
+        },
+    };
+    let rendezvous = match Rendezvous::open() {
+        Ok(rendezvous) => rendezvous,
+        Err(error) => return never_up(Failure::closed(&error)),
+    };
+    let (wire, requests) = Wire::open(version, hello, rendezvous.name());
+    let (granted, grants) = mpsc::channel(1);
+    let connection = Connection {
+        context,
+        source,
+        version,
+        ledger: Arc::new(AckLedger::default()),
+        backlog: Backlog::default(),
+        polls: AtomicU64::new(0),
+        leaving: AtomicBool::new(false),
+        granted,
+    };
+    connection.run(wire, &requests, grants, session, rendezvous, link).await
+}
+
+struct Connection<'a> {
+    context: &'a SourceContext,
+    source: &'a MqttSource,
+    version: Version,
+    ledger: Arc<AckLedger>,
+    backlog: Backlog,
+    /// Counts up while the wire is alive.
+    polls: AtomicU64,
+    /// Messages that still come are left to the next connection.
+    leaving: AtomicBool,
+    granted: mpsc::Sender<Vec<Grant>>,
+}
+
+impl Connection<'_> {
+    async fn run(
+        &self,
+        mut wire: Wire,
+        requests: &Requests,
+        grants: mpsc::Receiver<Vec<Grant>>,
+        session: &mut Session,
+        rendezvous: Rendezvous,
+        link: Link,
+    ) -> End {
+        let relay = Relay::default();
+        let mut carried = std::pin::pin!(relay.run(rendezvous, link).fuse());
+        let connected = tokio::select! {
+            () = self.context.stop.cancelled() => return End::Stopped,
+            connected = self.connect(&mut wire) => connected,
+            () = &mut carried => Err(Failure::closed_by_broker()),
+        };
+        let session_present = match connected {
+            Ok(session_present) => session_present,
+            Err(failure) => {
+                return End::Failed { why: self.unanswered(failure, &relay), up: None };
+            }
+        };
+        let since = Instant::now();
+        session.resume(self.context, self.version, session_present);
+        let ended = {
+            let work = self.work(wire, requests, grants, session);
+            let mut work = std::pin::pin!(work);
+            tokio::select! {
+                ended = &mut work => ended,
+                () = &mut carried => Err(Failure::closed_by_broker()),
+                () = self.context.stop.cancelled() => {
+                    self.leave(requests, &mut work, &mut carried).await;
+                    Ok(())
+                }
+            }
+        };
+        match ended {
+            Ok(()) => {
+                drop(timeout(CLOSE_MAX, carried).await);
+                End::Stopped
+            }
+            Err(failure) => {
+                End::Failed { why: self.explained(failure, &relay), up: Some(since.elapsed()) }
+            }
+        }
+    }
+
+    /// Polls up to the CONNACK.
+    async fn connect(&self, wire: &mut Wire) -> Result<bool, Failure> {
+        let answer = async {
+            loop {
+                if let Signal::Connected { session_present } = wire.poll().await? {
+                    return Ok(session_present);
+                }
+            }
+        };
+        timeout(self.source.connect_timeout, answer)
+            .await
+            .unwrap_or_else(|_| Err(Failure::no_connack()))
+    }
+
+    /// Serves an accepted connection. `Ok` once our DISCONNECT is written or the intake is closed.
+    async fn work(
+        &self,
+        wire: Wire,
+        requests: &Requests,
+        grants: mpsc::Receiver<Vec<Grant>>,
+        session: &mut Session,
+    ) -> Result<(), Failure> {
+        tokio::select! {
+            ended = self.receive(wire) => ended,
+            ended = self.acknowledge(requests) => ended,
+            _ = self.backlog.forward(&self.context.intake) => Ok(()),
+            failure = session.subscribe(self.context, self.source, requests, grants) => Err(failure),
+            failure = self.watch() => Err(failure),
+        }
+    }
+
+    async fn receive(&self, mut wire: Wire) -> Result<(), Failure> {
+        loop {
+            let signal = wire.poll().await?;
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            match signal {
+                Signal::Published(publication) => {
+                    if !self.leaving.load(Ordering::Relaxed) && !self.take(publication).await? {
+                        return Ok(());
+                    }
+                }
+                // One SUBSCRIBE is outstanding at a time; a SUBACK that nobody waits for has no place and no meaning.
+                Signal::Subscribed(grants) => drop(self.granted.try_send(grants)),
+                Signal::Left => return Ok(()),
+                Signal::Connected { .. } | Signal::Other => {}
+            }
+        }
+    }
+
+    /// Takes a message towards the intake; `false` when that is closed.
+    async fn take(&self, publication: Publication) -> Result<bool, Failure> {
+        let metrics = &self.context.health.metrics;
+        let receipt = Receipt { packet_id: publication.packet_id, qos: publication.qos };
+        let event = match self.event(publication) {
+            Ok(event) => event,
+            Err(dropped) => {
+                self.drop_unwanted(receipt, &dropped);
+                return Ok(true);
+            }
+        };
+        metrics.received.inc();
+        if event.dup {
+            metrics.redelivered.inc();
+        }
+        let room = if self.backlog.is_empty() {
+            self.context.intake.try_reserve(event.memory_bytes())
+        } else {
+            Err(NoRoom::Full)
+        };
+        if receipt.qos == Qos::AtMostOnce {
+            match room {
+                Ok(room) => room.submit(event, Custody::none()),
+                Err(NoRoom::Full) => metrics.dropped.inc(),
+                Err(NoRoom::Closed) => return Ok(false),
+            }
+            return Ok(true);
+        }
+        let custody = Custody::ledger(self.ledger.clone(), self.ledger.admit(receipt));
+        match room {
+            Ok(room) => room.submit(event, custody),
+            Err(NoRoom::Full) => {
+                self.backlog.push(event, custody);
+                self.pause().await?;
+            }
+            Err(NoRoom::Closed) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Stops polling while too much waits; longer than a keep-alive, and the broker would give us up anyway.
+    async fn pause(&self) -> Result<(), Failure> {
+        timeout(self.source.keep_alive, self.backlog.within_bound()).await.map_err(|_| {
+            Failure::new(
+                FailureKind::NotStored,
+                "nothing could be stored for a whole keep-alive: the broker keeps what comes; look at the queues (full with `when_full = \"block\"`, or a disk that does not answer)",
+            )
+        })
+    }
+
+    fn event(&self, publication: Publication) -> Result<Event, Dropped> {
+        let limit = usize::try_from(self.source.packet_bytes_max.get()).unwrap_or(usize::MAX);
+        if publication.packet_bytes > limit {
+            return Err(Dropped::Oversize(publication.packet_bytes));
+        }
+        let topic = publication.topic.map_err(|_| Dropped::InvalidTopic)?;
+        Ok(Event {
+            id: self.context.ids.mint(),
+            source: self.context.name.clone(),
+            received_at: UnixMillis::now(),
+            topic,
+            payload: publication.payload,
+            qos: publication.qos,
+            retain: publication.retain,
+            dup: publication.dup,
+            client_id: None,
+            username: None,
+            peer: None,
+            properties: publication.properties,
+        })
+    }
+
+    /// Acknowledges what can never be taken, in its turn: otherwise the broker sends it again for ever, and nothing behind it.
+    fn drop_unwanted(&self, receipt: Receipt, dropped: &Dropped) {
+        let source = &self.context.name;
+        match dropped {
+            Dropped::Oversize(bytes) => {
+                self.context.health.count(Problem::Oversize);
+                let limit = self.source.packet_bytes_max;
+                warn!(%source, bytes = *bytes, limit, "message larger than packet_bytes_max dropped: raise it to take such messages");
+            }
+            Dropped::InvalidTopic => {
+                self.context.health.count(Problem::Protocol);
+                warn!(%source, "message with an invalid topic dropped");
+            }
+        }
+        if receipt.qos != Qos::AtMostOnce {
+            let ticket = self.ledger.admit(receipt);
+            self.ledger.resolve(ticket, Verdict::Accepted);
+        }
+    }
+
+    async fn acknowledge(&self, requests: &Requests) -> Result<(), Failure> {
+        let mut due = Vec::new();
+        while self.ledger.due(&mut due).await.is_ok() {
+            self.context.health.metrics.acknowledged.inc_by(u64::try_from(due.len()).unwrap_or(0));
+            for receipt in due.drain(..) {
+                if requests.acknowledge(receipt).await.is_err() {
+                    return Err(Failure::closed_by_broker());
+                }
+            }
+        }
+        Err(Failure::new(
+            FailureKind::NotStored,
+            "a message could not be stored: the broker will send it again; the store says why",
+        ))
+    }
+
+    /// Ends when the wire has not moved for two keep-alives, whatever it is stuck in.
+    async fn watch(&self) -> Failure {
+        let mut seen = 0;
+        loop {
+            tokio::time::sleep(2 * self.source.keep_alive + Duration::from_secs(1)).await;
+            let polls = self.polls.load(Ordering::Relaxed);
+            if polls == seen {
+                return Failure::silent();
+            }
+            seen = polls;
+        }
+    }
+
+    /// Takes no more, lets commits under way finish, says goodbye.
+    async fn leave(
+        &self,
+        requests: &Requests,
+        work: &mut (impl Future<Output = Result<(), Failure>> + Unpin),
+        carried: &mut (impl Future<Output = ()> + Unpin),
+    ) {
+        self.leaving.store(true, Ordering::Relaxed);
+        let goodbye = async {
+            drop(timeout(SETTLE_MAX, self.ledger.settled()).await);
+            drop(timeout(LEAVE_MAX, requests.disconnect()).await);
+            tokio::time::sleep(LEAVE_MAX).await;
+        };
+        tokio::select! {
+            _ = work => {}
+            () = carried => {}
+            () = goodbye => {}
+        }
+    }
+
+    /// The failure of a connection that had no CONNACK.
+    fn unanswered(&self, failure: Failure, relay: &Relay) -> Failure {
+        if self.version == Version::V5 && relay.refused_version_in_old_form() {
+            return Failure::version_refused("5");
+        }
+        let failure = self.explained(failure, relay);
+        match failure.kind {
+            FailureKind::Closed => Failure::new(
+                FailureKind::ClosedUnanswered,
+                format!(
+                    "{} instead of answering the CONNECT: is it just starting, or does it refuse this client?",
+                    failure.text
+                ),
+            ),
+            _ => failure,
+        }
+    }
+
+    /// What broke the connection underneath says more than the library, which only saw its own end close.
+    fn explained(&self, failure: Failure, relay: &Relay) -> Failure {
+        let underneath = match failure.kind {
+            FailureKind::Closed => relay.take_error(),
+            _ => None,
+        };
+        match underneath {
+            None => failure,
+            Some(error) => match tls::explain(&error, dial::server_name(self.source)) {
+                Some(text) => Failure::new(FailureKind::Unreachable, text),
+                None => Failure::closed(&error),
+            },
+        }
+    }
+}
+
+/// A message that is not taken.
+enum Dropped {
+    Oversize(usize),
+    InvalidTopic,
+}

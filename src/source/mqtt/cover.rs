@@ -1,0 +1,155 @@
+//! Which filters to subscribe to, so that one message arrives once.
+//!
+//! A broker may send a message once for each subscription that it matches (MQTT 5 section 3.3.4, MQTT 3.1.1 section 3.3.5;
+//! Mosquitto does, EMQX does), and two copies cannot be told from two messages. So no two subscriptions may overlap: a filter within
+//! another is left out, and two that only share some topics become one filter over both. That one may bring
+//! messages that nobody wants; they match no rule and are acknowledged.
+
+use crate::topic::TopicFilter;
+
+/// Filters of which no topic matches two, and which together match whatever one of `wanted` matches.
+///
+/// Shared and exclusive subscriptions stay as they are: they mean something else than their filter alone. Two of them that overlap, or one
+/// that overlaps with a plain filter, bring a message each.
+pub(super) fn disjoint(wanted: &[TopicFilter]) -> Vec<TopicFilter> {
+    let (plain, special): (Vec<_>, Vec<_>) =
+        wanted.iter().cloned().partition(|filter| filter.plain() == filter.as_str());
+    let mut cover: Vec<TopicFilter> = Vec::new();
+    for filter in plain {
+        add(&mut cover, filter);
+    }
+    for filter in special {
+        if !cover.contains(&filter) {
+            cover.push(filter);
+        }
+    }
+    cover
+}
+
+/// What `joined` was joined from; nothing when it is itself wanted.
+pub(super) fn parts(joined: &TopicFilter, wanted: &[TopicFilter]) -> Vec<TopicFilter> {
+    if wanted.contains(joined) {
+        return Vec::new();
+    }
+    let of_this = |filter: &&TopicFilter| {
+        filter.plain() == filter.as_str() && overlap(filter.plain(), joined.plain())
+    };
+    wanted.iter().filter(of_this).cloned().collect()
+}
+
+fn add(cover: &mut Vec<TopicFilter>, mut filter: TopicFilter) {
+    // Joining with one may reach into another; each round leaves one fewer.
+    while let Some(index) = cover.iter().position(|other| overlap(other.plain(), filter.plain())) {
+        let other = cover.swap_remove(index);
+        filter = join(&other, &filter);
+    }
+    cover.push(filter);
+}
+
+/// Whether some topic matches both.
+fn overlap(left: &str, right: &str) -> bool {
+    let wild = |filter: &str| filter.starts_with(['+', '#']);
+    if (left.starts_with('$') && wild(right)) || (right.starts_with('$') && wild(left)) {
+        return false;
+    }
+    let (mut left, mut right) = (left.split('/'), right.split('/'));
+    loop {
+        match (left.next(), right.next()) {
+            // `a/#` matches `a` too.
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(left), Some(right)) if left == right => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The narrowest filter that matches whatever either matches.
+fn join(left: &TopicFilter, right: &TopicFilter) -> TopicFilter {
+    let mut levels = Vec::new();
+    let (mut left_levels, mut right_levels) = (left.plain().split('/'), right.plain().split('/'));
+    loop {
+        match (left_levels.next(), right_levels.next()) {
+            (None, None) => break,
+            (Some("#") | None, _) | (_, Some("#") | None) => {
+                levels.push("#");
+                break;
+            }
+            (Some(left), Some(right)) => levels.push(if left == right { left } else { "+" }),
+        }
+    }
+    // Overlapping filters agree in their first level or have a wildcard there, so `$SYS/..` stays within `$SYS`.
+    TopicFilter::new(&levels.join("/")).expect("levels of valid filters make a valid filter")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topic::Topic;
+
+    fn filters(texts: &[&str]) -> Vec<TopicFilter> {
+        texts.iter().map(|text| TopicFilter::new(text).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn assert_cover(wanted: &[&str], expected: &[&str]) {
+        let mut cover: Vec<String> =
+            disjoint(&filters(wanted)).iter().map(ToString::to_string).collect();
+        cover.sort();
+        assert_eq!(cover, expected, "for {wanted:?}");
+    }
+
+    #[test]
+    fn a_filter_within_another_is_left_out_and_overlaps_are_joined() {
+        assert_cover(&["a/b", "a/+", "a/#"], &["a/#"]);
+        assert_cover(&["a/#", "a"], &["a/#"]);
+        assert_cover(&["a/+", "+/b"], &["+/+"]);
+        assert_cover(&["plant/+/temp", "plant/7/#"], &["plant/+/#"]);
+        assert_cover(&["a", "b/+", "c/#"], &["a", "b/+", "c/#"]);
+        assert_cover(&["a/+/c", "a/b/+", "x/y"], &["a/+/+", "x/y"]);
+        assert_cover(&["#", "$SYS/#", "+/x"], &["#", "$SYS/#"]);
+        assert_cover(&["$SYS/+/a", "$SYS/b/+"], &["$SYS/+/+"]);
+        assert_cover(&["$share/g/a/#", "a/b"], &["$share/g/a/#", "a/b"]);
+        // The join of the first two reaches the third.
+        assert_cover(&["a/b/c", "a/+/x", "a/b/+"], &["a/+/+"]);
+    }
+
+    fn any_filter() -> impl Strategy<Value = TopicFilter> {
+        let level = prop_oneof![Just("a"), Just("b"), Just("+"), Just("$SYS")];
+        (proptest::collection::vec(level, 1..4), any::<bool>()).prop_filter_map(
+            "valid",
+            |(levels, rest)| {
+                let mut text = levels.join("/");
+                if rest {
+                    text.push_str("/#");
+                }
+                TopicFilter::new(&text).ok()
+            },
+        )
+    }
+
+    fn any_topic() -> impl Strategy<Value = Topic> {
+        let level = prop_oneof![Just("a"), Just("b"), Just("c"), Just("$SYS")];
+        proptest::collection::vec(level, 1..5)
+            .prop_map(|levels| Topic::new(&levels.join("/")).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_topic_that_is_wanted_matches_exactly_one_subscription(
+            wanted in proptest::collection::vec(any_filter(), 1..6),
+            topics in proptest::collection::vec(any_topic(), 1..20),
+        ) {
+            let cover = disjoint(&wanted);
+            for topic in topics {
+                let matching = cover.iter().filter(|filter| filter.matches(&topic)).count();
+                prop_assert!(matching <= 1, "{topic:?} matches {matching} of {cover:?}");
+                if wanted.iter().any(|filter| filter.matches(&topic)) {
+                    prop_assert_eq!(matching, 1, "{:?} is lost by {:?}", topic, cover);
+                }
+            }
+        }
+    }
+}

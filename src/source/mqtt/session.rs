@@ -1,0 +1,198 @@
+//! What outlives a connection: the session at the broker, as far as this process knows it, and its subscriptions.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep, timeout};
+use tracing::warn;
+
+use super::cover;
+use super::failure::Failure;
+use super::wire::{Ended, Grant, Requests, Subscription, Version};
+use crate::config::MqttSource;
+use crate::event::Qos;
+use crate::source::{Problem, SourceContext, SourceState};
+use crate::topic::TopicFilter;
+
+/// Filters of one SUBSCRIBE; some hosted brokers take no more.
+const FILTERS_MAX: usize = 8;
+/// A refused filter is tried again this often: access rules change.
+const REFUSED_RETRY: Duration = Duration::from_mins(5);
+
+/// The session of one source.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Filters of which no topic matches two.
+    cover: Vec<TopicFilter>,
+    /// The broker has accepted us before, so it should know us.
+    known: bool,
+    /// What the session has been granted since this process started.
+    granted: BTreeSet<TopicFilter>,
+    /// MQTT 3.1.1 has no way to ask for retained messages with a new subscription only.
+    repeats_retained: bool,
+}
+
+impl Session {
+    pub(super) fn new(subscriptions: &[TopicFilter]) -> Self {
+        Self {
+            cover: cover::disjoint(subscriptions),
+            known: false,
+            granted: BTreeSet::new(),
+            repeats_retained: false,
+        }
+    }
+
+    /// Notes a CONNACK.
+    pub(super) fn resume(&mut self, context: &SourceContext, version: Version, present: bool) {
+        let source = &context.name;
+        if self.known {
+            context.health.metrics.reconnects.inc();
+        }
+        if self.known && !present {
+            context.health.count(Problem::SessionLost);
+            warn!(%source, "the broker lost our session: what it held for us is gone; let it keep sessions on disk (Mosquitto: `persistence true`, `autosave_interval 10`)");
+        }
+        if !present {
+            self.granted.clear();
+        }
+        self.known = true;
+        self.repeats_retained = version == Version::V311;
+    }
+
+    /// Subscribes on a new connection and says how the source is. Ends only with a failure.
+    pub(super) async fn subscribe(
+        &mut self,
+        context: &SourceContext,
+        source: &MqttSource,
+        requests: &Requests,
+        grants: mpsc::Receiver<Vec<Grant>>,
+    ) -> Failure {
+        let mut inquiry = Inquiry { context, source, requests, grants, complaints: Vec::new() };
+        let mut wanted = self.cover.clone();
+        if self.repeats_retained {
+            wanted.retain(|filter| !self.granted.contains(filter));
+        }
+        loop {
+            let mut answers = match inquiry.ask(&wanted).await {
+                Ok(answers) => answers,
+                Err(failure) => return failure,
+            };
+            let parts = inquiry.parts_of(&mut answers.refused);
+            match inquiry.ask(&parts).await {
+                Ok(more) => answers.extend(more),
+                Err(failure) => return failure,
+            }
+            self.granted.extend(answers.granted);
+            inquiry.tell(&answers.refused);
+            if answers.refused.is_empty() {
+                return std::future::pending().await;
+            }
+            wanted = answers.refused.into_iter().map(|(filter, _)| filter).collect();
+            sleep(REFUSED_RETRY).await;
+        }
+    }
+}
+
+/// What the broker said to some filters.
+#[derive(Debug, Default)]
+struct Answers {
+    granted: Vec<TopicFilter>,
+    refused: Vec<(TopicFilter, &'static str)>,
+}
+
+impl Answers {
+    fn extend(&mut self, more: Self) {
+        self.granted.extend(more.granted);
+        self.refused.extend(more.refused);
+    }
+}
+
+/// Subscribing on one connection.
+struct Inquiry<'a> {
+    context: &'a SourceContext,
+    source: &'a MqttSource,
+    requests: &'a Requests,
+    grants: mpsc::Receiver<Vec<Grant>>,
+    /// What is not as wanted, refused filters apart.
+    complaints: Vec<String>,
+}
+
+impl Inquiry<'_> {
+    async fn ask(&mut self, filters: &[TopicFilter]) -> Result<Answers, Failure> {
+        let mut answers = Answers::default();
+        for chunk in filters.chunks(FILTERS_MAX) {
+            let grants = self.subscribe(chunk).await?;
+            if grants.len() != chunk.len() {
+                return Err(Failure::protocol(&"a SUBACK that does not fit the SUBSCRIBE"));
+            }
+            for (filter, grant) in chunk.iter().zip(grants) {
+                match grant {
+                    Grant::Granted(qos) => {
+                        if qos < self.source.qos_max {
+                            self.complain_of_lowered(filter, qos);
+                        }
+                        answers.granted.push(filter.clone());
+                    }
+                    Grant::Refused(why) => {
+                        self.context.health.count(Problem::SubscriptionRefused);
+                        answers.refused.push((filter.clone(), why));
+                    }
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn subscribe(&mut self, filters: &[TopicFilter]) -> Result<Vec<Grant>, Failure> {
+        let qos = self.source.qos_max;
+        let subscriptions: Vec<Subscription> =
+            filters.iter().map(|filter| Subscription { filter: filter.clone(), qos }).collect();
+        let sent = self.requests.subscribe(&subscriptions).await;
+        sent.map_err(|Ended| Failure::closed_by_broker())?;
+        // Messages may come first, and many; a broker that answers nothing is not waited for.
+        match timeout(2 * self.source.keep_alive, self.grants.recv()).await {
+            Ok(Some(grants)) => Ok(grants),
+            Ok(None) => Err(Failure::closed_by_broker()),
+            Err(_) => Err(Failure::protocol(&"no SUBACK for a SUBSCRIBE")),
+        }
+    }
+
+    /// Takes the refused filters that were joined from several out of `refused` and gives what they were joined from.
+    fn parts_of(&mut self, refused: &mut Vec<(TopicFilter, &'static str)>) -> Vec<TopicFilter> {
+        let mut parts = Vec::new();
+        refused.retain(|(filter, why)| {
+            let of_this = cover::parts(filter, &self.context.subscriptions);
+            if of_this.is_empty() {
+                return true;
+            }
+            self.complaints.push(format!(
+                "the broker refuses `{filter}` ({why}), which stands for overlapping filters: what matches two of them may be stored twice"
+            ));
+            parts.extend(of_this);
+            false
+        });
+        parts
+    }
+
+    fn complain_of_lowered(&mut self, filter: &TopicFilter, granted: Qos) {
+        self.context.health.count(Problem::SubscriptionRefused);
+        self.complaints.push(format!(
+            "the broker grants `{filter}` only QoS {}: messages on it can be lost on the way here",
+            granted.level()
+        ));
+    }
+
+    fn tell(&self, refused: &[(TopicFilter, &'static str)]) {
+        let refused = refused.iter().map(|(filter, why)| {
+            format!(
+                "the broker refuses the subscription `{filter}` ({why}): allow it for this client, or take it out of the rules"
+            )
+        });
+        let complaints: Vec<String> = self.complaints.iter().cloned().chain(refused).collect();
+        self.context.health.change(if complaints.is_empty() {
+            SourceState::Connected
+        } else {
+            SourceState::Degraded(complaints.join("; "))
+        });
+    }
+}
