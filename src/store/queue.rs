@@ -1,10 +1,15 @@
 //! The queue of one sink.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
+use super::book::{Found, Intent, records_bytes};
+use super::lock::DirLock;
+use super::reader;
+use super::shared::{SharedQueue, Staged, Stop};
 use super::{RecordNumber, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::Record;
@@ -37,55 +42,175 @@ pub enum Appended {
     Settled,
 }
 
-/// Resolves once the records are durable or a named policy has dropped them.
+/// Resolves once the records are durable or a named policy has dropped them. An error of the channel itself
+/// means that the queue was dropped without a close: nothing is known of the records.
 pub type Receipt = oneshot::Receiver<Result<Appended, StoreError>>;
 
 /// The queue of one sink. Cheap to clone; all clones are the same queue.
+///
+/// Dropping the last clone without [`Queue::close`] abandons what is staged and not committed, and waits for the
+/// commit that is under way.
 #[derive(Debug, Clone)]
-pub struct Queue;
+pub struct Queue {
+    face: Arc<Face>,
+}
+
+#[derive(Debug)]
+struct Face {
+    shared: SharedQueue,
+    /// One read from disk at a time.
+    disk: tokio::sync::Mutex<()>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    /// The data directory stays locked as long as a queue of it is open.
+    _lock: Arc<DirLock>,
+}
 
 impl Queue {
+    pub(super) fn new(shared: SharedQueue, committer: JoinHandle<()>, lock: Arc<DirLock>) -> Self {
+        let disk = tokio::sync::Mutex::new(());
+        let committer = Mutex::new(Some(committer));
+        Self { face: Arc::new(Face { shared, disk, committer, _lock: lock }) }
+    }
+
     /// Takes records, in order, to be made durable with the next commit. Never blocks; the caller bounds what
     /// is in flight.
     #[must_use]
-    pub fn append(&self, _records: Vec<Record>) -> Receipt {
-        todo!()
+    pub fn append(&self, records: Vec<Record>) -> Receipt {
+        let (receipt, receiver) = oneshot::channel();
+        let shared = &self.face.shared;
+        let mut state = shared.lock();
+        if state.stop.is_some() {
+            // Whoever appends may have stopped waiting.
+            drop(receipt.send(Err(StoreError::Closed)));
+            return receiver;
+        }
+        let bytes = records_bytes(&records);
+        state.staged_bytes += bytes;
+        state.staged.push_back(Staged { records, bytes, receipt });
+        shared.wake_committer_if_idle(&state);
+        receiver
     }
 
     /// The first unsettled records from `from` on, in order, and marks them as in flight: they are not dropped
     /// by a policy until they are settled or released. Empty when there is none (yet).
+    ///
+    /// Cancel safe as far as the queue goes; what a cancelled call had marked stays marked until it is settled,
+    /// released or read again.
     pub async fn read(
         &self,
-        _from: RecordNumber,
-        _limit: ReadLimit,
+        from: RecordNumber,
+        limit: ReadLimit,
     ) -> Result<Vec<Arc<StoredRecord>>, StoreError> {
-        todo!()
+        self.read_for(from, limit, Intent::Take).await
+    }
+
+    /// As [`Self::read`], without marking anything: for looking at what waits.
+    pub async fn peek(
+        &self,
+        from: RecordNumber,
+        limit: ReadLimit,
+    ) -> Result<Vec<Arc<StoredRecord>>, StoreError> {
+        self.read_for(from, limit, Intent::Peek).await
+    }
+
+    async fn read_for(
+        &self,
+        from: RecordNumber,
+        limit: ReadLimit,
+        intent: Intent,
+    ) -> Result<Vec<Arc<StoredRecord>>, StoreError> {
+        let shared = &self.face.shared;
+        let mut one_at_a_time = None;
+        loop {
+            // What was read ahead may be dropped by a policy before it is taken: then look again.
+            let found = shared.lock().book.read(from.0, limit, intent);
+            let number = match found {
+                Found::Nothing => return Ok(Vec::new()),
+                Found::Records(records) => return Ok(records),
+                Found::OnDisk(number) => number,
+            };
+            if one_at_a_time.is_none() {
+                one_at_a_time = Some(self.face.disk.lock().await);
+                continue;
+            }
+            let reading = Arc::clone(shared);
+            let read = move || reader::read_ahead(&reading, number, limit);
+            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
+        }
     }
 
     /// Takes delivered records out of the queue, in any order. Durable with the next commit, within a second when idle.
-    pub fn settle_delivered(&self, _numbers: &[RecordNumber]) {
-        todo!()
+    pub fn settle_delivered(&self, numbers: &[RecordNumber]) {
+        let mut state = self.face.shared.lock();
+        for run in runs(numbers) {
+            state.book.settle_delivered(run);
+        }
+        self.face.shared.wake_committer_if_idle(&state);
     }
 
     /// Records that are no longer in flight and were not settled: a policy may drop them again.
-    pub fn release(&self, _numbers: &[RecordNumber]) {
-        todo!()
+    pub fn release(&self, numbers: &[RecordNumber]) {
+        let mut state = self.face.shared.lock();
+        for run in runs(numbers) {
+            state.book.release(run);
+        }
+        self.face.shared.wake_committer_if_idle(&state);
     }
 
     /// Changes whenever there may be more to read: the number that the next record will get.
     #[must_use]
     pub fn appended(&self) -> watch::Receiver<RecordNumber> {
-        todo!()
+        self.face.shared.appended.subscribe()
     }
 
     /// The counts of this moment, under one lock.
     #[must_use]
     pub fn snapshot(&self) -> QueueSnapshot {
-        todo!()
+        self.face.shared.snapshot()
     }
 
     /// Commits what is staged, the cursor included, and closes the queue. Later appends give [`StoreError::Closed`].
     pub async fn close(&self) {
-        todo!()
+        self.face.stop(Stop::Commit);
+        let committer = self.face.take_committer();
+        if let Some(committer) = committer {
+            // Neither a cancelled runtime nor a panic of the committer leaves anything to do here.
+            drop(tokio::task::spawn_blocking(move || committer.join()).await);
+        }
     }
+}
+
+impl Face {
+    fn stop(&self, how: Stop) {
+        let mut state = self.shared.lock();
+        state.stop.get_or_insert(how);
+        self.shared.wake.notify_one();
+    }
+
+    fn take_committer(&self) -> Option<JoinHandle<()>> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        self.stop(Stop::Abandon);
+        if let Some(committer) = self.take_committer() {
+            // A panic of the committer was reported when it happened.
+            drop(committer.join());
+        }
+    }
+}
+
+/// Neighbouring numbers as one range.
+fn runs(numbers: &[RecordNumber]) -> impl Iterator<Item = std::ops::Range<u64>> {
+    let mut rest = numbers.iter().map(|number| number.0).peekable();
+    std::iter::from_fn(move || {
+        let start = rest.next()?;
+        let mut end = start.saturating_add(1);
+        while rest.next_if_eq(&end).is_some() {
+            end = end.saturating_add(1);
+        }
+        Some(start..end)
+    })
 }

@@ -1,0 +1,231 @@
+//! Records as bytes: bincode 1.3.3 (little endian, fixed width) of structs that are frozen.
+//!
+//! A field is never added to, taken from or moved within `RecordV1` and what it holds: bincode does not describe
+//! itself, so old bytes would decode as nonsense. A new shape is a new struct and a new chunk version; a new kind of
+//! event is a new variant at the end of `EventV1`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use bincode::Options;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::UnixMillis;
+use crate::event::{Event, PublishProperties, Qos, Record};
+use crate::name::{RuleName, SourceName};
+use crate::topic::Topic;
+
+/// Bytes of the length in front of each record.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes that are not a record: damage, or a newer version of the codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a record")]
+pub(super) struct NotARecord;
+
+/// A byte string that bincode copies in one piece instead of byte by byte.
+#[derive(Debug, Clone, Copy)]
+struct Blob<'a>(&'a [u8]);
+
+impl Serialize for Blob<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Blob<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'a [u8]>::deserialize(deserializer).map(Self)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RecordV1<'a> {
+    #[serde(borrow)]
+    rule: &'a str,
+    accepted_at_ms: u64,
+    #[serde(borrow)]
+    event: EventV1<'a>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum EventV1<'a> {
+    #[serde(borrow)]
+    MessagePublish(MessagePublishV1<'a>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct MessagePublishV1<'a> {
+    id: [u8; 16],
+    source: &'a str,
+    received_at_ms: u64,
+    topic: &'a str,
+    #[serde(borrow)]
+    payload: Blob<'a>,
+    qos: u8,
+    retain: bool,
+    dup: bool,
+    client_id: Option<&'a str>,
+    username: Option<&'a str>,
+    peer: Option<PeerV1>,
+    #[serde(borrow)]
+    properties: Option<PropertiesV1<'a>>,
+}
+
+/// IPv4 addresses as IPv4-mapped IPv6.
+#[derive(Debug, Serialize, Deserialize)]
+struct PeerV1 {
+    ip: [u8; 16],
+    port: u16,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PropertiesV1<'a> {
+    payload_format_indicator: Option<u8>,
+    message_expiry_interval: Option<u32>,
+    content_type: Option<&'a str>,
+    response_topic: Option<&'a str>,
+    #[serde(borrow)]
+    correlation_data: Option<Blob<'a>>,
+    #[serde(borrow)]
+    user_properties: Vec<(&'a str, &'a str)>,
+}
+
+/// Appends the record to `out`: its length (u32, little endian), then its bincode.
+pub(super) fn encode(record: &Record, accepted_at: UnixMillis, out: &mut Vec<u8>) {
+    let event = &record.event;
+    let publish = MessagePublishV1 {
+        id: event.id,
+        source: event.source.as_str(),
+        received_at_ms: event.received_at.0,
+        topic: event.topic.as_str(),
+        payload: Blob(&event.payload),
+        qos: event.qos.level(),
+        retain: event.retain,
+        dup: event.dup,
+        client_id: event.client_id.as_deref(),
+        username: event.username.as_deref(),
+        peer: event.peer.map(|peer| PeerV1 {
+            ip: match peer.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            },
+            port: peer.port(),
+        }),
+        properties: event.properties.as_deref().map(properties_v1),
+    };
+    let record = RecordV1 {
+        rule: record.rule.as_str(),
+        accepted_at_ms: accepted_at.0,
+        event: EventV1::MessagePublish(publish),
+    };
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    options().serialize_into(&mut *out, &record).expect("writing a plain struct into memory");
+    let length = u32::try_from(out.len() - start - LENGTH_BYTES)
+        .expect("MQTT packets, and so records, are below 256 MiB");
+    if let Some(prefix) = out.get_mut(start..start + LENGTH_BYTES) {
+        prefix.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding()
+}
+
+fn properties_v1(properties: &PublishProperties) -> PropertiesV1<'_> {
+    PropertiesV1 {
+        payload_format_indicator: properties.payload_format_indicator,
+        message_expiry_interval: properties.message_expiry_interval,
+        content_type: properties.content_type.as_deref(),
+        response_topic: properties.response_topic.as_deref(),
+        correlation_data: properties.correlation_data.as_deref().map(Blob),
+        user_properties: properties
+            .user_properties
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+    }
+}
+
+/// Reads the records of a chunk one after the other; equal neighbours share their names.
+#[derive(Debug)]
+pub(super) struct RecordDecoder<'a> {
+    rest: &'a [u8],
+    rule: Option<RuleName>,
+    source: Option<SourceName>,
+}
+
+impl<'a> RecordDecoder<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, rule: None, source: None }
+    }
+
+    /// Whether everything was read.
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next record and when it was accepted.
+    pub(super) fn next_record(&mut self) -> Result<(Record, UnixMillis), NotARecord> {
+        let (length, rest) = self.rest.split_first_chunk::<LENGTH_BYTES>().ok_or(NotARecord)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NotARecord)?;
+        let (bytes, rest) = rest.split_at_checked(length).ok_or(NotARecord)?;
+        let limit = u64::try_from(length).unwrap_or(u64::MAX);
+        let record: RecordV1 =
+            options().with_limit(limit).deserialize(bytes).map_err(|_| NotARecord)?;
+        let accepted_at = UnixMillis(record.accepted_at_ms);
+        let EventV1::MessagePublish(publish) = record.event;
+        let rule = match &self.rule {
+            Some(rule) if rule.as_str() == record.rule => rule.clone(),
+            _ => RuleName::new(record.rule).map_err(|_| NotARecord)?,
+        };
+        self.rule = Some(rule.clone());
+        let source = match &self.source {
+            Some(source) if source.as_str() == publish.source => source.clone(),
+            _ => SourceName::new(publish.source).map_err(|_| NotARecord)?,
+        };
+        self.source = Some(source.clone());
+        let event = Arc::new(event_of(publish, source)?);
+        self.rest = rest;
+        Ok((Record { rule, event }, accepted_at))
+    }
+}
+
+fn event_of(publish: MessagePublishV1<'_>, source: SourceName) -> Result<Event, NotARecord> {
+    let peer = publish.peer.map(|peer| {
+        let ip = Ipv6Addr::from(peer.ip);
+        SocketAddr::new(ip.to_canonical(), peer.port)
+    });
+    let properties = publish.properties.map(|properties| {
+        Box::new(PublishProperties {
+            payload_format_indicator: properties.payload_format_indicator,
+            message_expiry_interval: properties.message_expiry_interval,
+            content_type: properties.content_type.map(str::to_owned),
+            response_topic: properties.response_topic.map(str::to_owned),
+            correlation_data: properties
+                .correlation_data
+                .map(|data| Bytes::copy_from_slice(data.0)),
+            user_properties: properties
+                .user_properties
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        })
+    });
+    Ok(Event {
+        id: publish.id,
+        source,
+        received_at: UnixMillis(publish.received_at_ms),
+        topic: Topic::new(publish.topic).map_err(|_| NotARecord)?,
+        payload: Bytes::copy_from_slice(publish.payload.0),
+        qos: Qos::from_level(publish.qos).ok_or(NotARecord)?,
+        retain: publish.retain,
+        dup: publish.dup,
+        client_id: publish.client_id.map(Arc::from),
+        username: publish.username.map(Arc::from),
+        peer,
+        properties,
+    })
+}

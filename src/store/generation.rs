@@ -1,0 +1,339 @@
+//! One sled database of bounded size. The only module that names sled.
+//!
+//! A generation only ever receives chunks and the cursor. Nothing is removed from it: it is dropped as a whole, with
+//! its folder, once all its records have left the queue. So the file stays small, opening it is fast, its memory is
+//! bounded by its size (sled keeps about 256 leaves whatever its cache is set to), and disk comes back at once.
+//!
+//! Its folder is called `g<sequence>-<number>`: the sequence orders generations, and no record in it has a number
+//! below `number`, which keeps numbers from being used twice even when the content is lost.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use tracing::warn;
+
+use super::chunk::{self, CHUNK_BYTES_MAX, EncodedChunk, Header};
+use super::cursor::{self, Cursor};
+use super::sync;
+use super::totals::Totals;
+
+/// sled's unit of writing. Part of the format: a database opens only with the size it was made with.
+const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// Pages above a quarter of a segment would become files that are never synced. A leaf holds up to 16 chunks, and
+/// one more before it splits.
+const _: () = assert!(17 * CHUNK_BYTES_MAX + 2048 < SEGMENT_BYTES / 4);
+/// sled's cache; it keeps more than this, see above.
+const CACHE_BYTES: u64 = 1024 * 1024;
+/// Opening reads at most a generation; damaged files were seen to make it hang.
+const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long to wait for an earlier handle of the same database to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const CURSOR_TREE: &[u8] = b"cursor";
+const CURSOR_KEY: &[u8] = b"cursor";
+/// The file that holds everything.
+pub(super) const DB_FILE: &str = "db";
+
+/// Which generation of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GenerationId {
+    /// Orders the generations of a queue, without gaps in time.
+    pub sequence: u64,
+    /// No record in it has a lower number.
+    pub first_possible: u64,
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "g{:08}-{}", self.sequence, self.first_possible)
+    }
+}
+
+impl GenerationId {
+    /// Reads a folder's name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let (sequence, first) = name.strip_prefix('g')?.split_once('-')?;
+        Some(Self { sequence: sequence.parse().ok()?, first_possible: first.parse().ok()? })
+    }
+}
+
+/// Why a generation cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GenerationError {
+    /// The file system failed; the handle refuses everything until it is opened again.
+    #[error("the file system failed: {0}")]
+    Io(io::Error),
+    /// sled cannot make sense of the files.
+    #[error("damaged: {0}")]
+    Damaged(String),
+}
+
+impl From<sled::Error> for GenerationError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => Self::Io(error),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// Runs sled and takes its panics, which damaged files cause, as what they are.
+fn catching<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
+    // What a panic leaves behind is never used again: the generation counts as damaged.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(GenerationError::from),
+        Err(_) => Err(GenerationError::Damaged("sled panicked".to_owned())),
+    }
+}
+
+/// A chunk found by [`Generation::locate`].
+#[derive(Debug)]
+pub(super) struct Located {
+    /// Of its first part.
+    pub header: Header,
+    body: Body,
+    /// Chunks before it that should have been it, but are damaged.
+    pub damaged: u64,
+}
+
+#[derive(Debug)]
+enum Body {
+    Whole(sled::IVec),
+    Joined(Vec<u8>),
+}
+
+impl Located {
+    /// The records' bytes.
+    pub(super) fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Whole(value) => value.get(chunk::HEADER_BYTES..).unwrap_or_default(),
+            Body::Joined(body) => body,
+        }
+    }
+}
+
+/// An open generation.
+pub(super) struct Generation {
+    id: GenerationId,
+    dir: PathBuf,
+    chunks: sled::Db,
+    cursors: sled::Tree,
+    /// Where the override of [`sync`] is not in force.
+    own_sync: Option<File>,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Generation").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Generation {
+    /// Opens the generation `id` of the queue in `queue_dir`, making it where it is not there. Durable afterwards:
+    /// the files that sled never syncs, and the folders. Takes its time: reads the whole file.
+    pub(super) fn open(queue_dir: &Path, id: GenerationId) -> Result<Self, GenerationError> {
+        let dir = queue_dir.join(id.to_string());
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let opening = dir.clone();
+        // Damaged files make sled panic, or hang. The thread of one that hangs is left behind.
+        thread::Builder::new()
+            .name("store-open".to_owned())
+            .spawn(move || {
+                let opened = await_closed(&opening.join(DB_FILE))
+                    .map_err(GenerationError::Io)
+                    .and_then(|()| catching(|| open_database(&opening)));
+                // Nobody waits any more after the timeout.
+                drop(sender.send(opened));
+            })
+            .map_err(GenerationError::Io)?;
+        let (chunks, cursors) = receiver
+            .recv_timeout(OPEN_TIMEOUT)
+            .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))??;
+        let mut generation = Self { id, dir, chunks, cursors, own_sync: None };
+        generation.make_durable(queue_dir)?;
+        Ok(generation)
+    }
+
+    fn make_durable(&mut self, queue_dir: &Path) -> Result<(), GenerationError> {
+        let calls_before = sync::calls();
+        self.flush()?;
+        let db_file = self.dir.join(DB_FILE);
+        let durable = || -> io::Result<()> {
+            sync::sync_file(&self.dir.join("conf"))?;
+            sync::sync_file(&db_file)?;
+            sync::sync_dir(&self.dir)?;
+            sync::sync_dir(queue_dir)
+        };
+        durable().map_err(GenerationError::Io)?;
+        // Creating the trees has written, or the flush has: some sync must have gone through the override.
+        if calls_before == sync::calls() && calls_before == 0 {
+            warn!("sled's syncs do not go through the override: syncing separately");
+            self.own_sync = Some(File::open(&db_file).map_err(GenerationError::Io)?);
+        }
+        Ok(())
+    }
+
+    pub(super) const fn id(&self) -> GenerationId {
+        self.id
+    }
+
+    /// Stages a chunk: durable after the next [`Self::flush`].
+    pub(super) fn stage_chunk(&self, chunk: EncodedChunk) -> Result<(), GenerationError> {
+        catching(|| self.chunks.insert(chunk.key, chunk.value)).map(drop)
+    }
+
+    /// Stages the cursor: durable after the next [`Self::flush`].
+    pub(super) fn stage_cursor(&self, cursor: Vec<u8>) -> Result<(), GenerationError> {
+        catching(|| self.cursors.insert(CURSOR_KEY, cursor)).map(drop)
+    }
+
+    /// Makes everything staged durable.
+    pub(super) fn flush(&self) -> Result<(), GenerationError> {
+        catching(|| self.chunks.flush())?;
+        self.own_sync.as_ref().map_or(Ok(()), File::sync_data).map_err(GenerationError::Io)
+    }
+
+    /// The cursor in this generation, if there is an intact one.
+    pub(super) fn cursor(&self) -> Result<Option<Cursor>, GenerationError> {
+        let value = catching(|| self.cursors.get(CURSOR_KEY))?;
+        Ok(value.and_then(|value| cursor::parse(&value).ok()))
+    }
+
+    /// The chunk with the record `number`, or else the first one after it.
+    pub(super) fn locate(&self, number: u64) -> Result<Option<Located>, GenerationError> {
+        catching(|| {
+            let mut damaged = 0;
+            let up_to = chunk::key(number, u16::MAX);
+            let before = self.chunks.range(..=up_to).next_back().transpose()?;
+            if let Some(first) = before.and_then(|(key, _)| chunk::first_of_key(&key)) {
+                match self.assemble(first)? {
+                    Some(located) if located.header.range().end > number => {
+                        return Ok(Some(located));
+                    }
+                    Some(_) => {}
+                    None => damaged += 1,
+                }
+            }
+            let mut from = chunk::key(number, u16::MAX);
+            while let Some((key, _)) = self.chunks.range(from.clone()..).next().transpose()? {
+                let first = chunk::first_of_key(&key).unwrap_or(u64::MAX);
+                if let Some(mut located) = self.assemble(first)? {
+                    located.damaged = damaged;
+                    return Ok(Some(located));
+                }
+                damaged += 1;
+                from = chunk::key(first, u16::MAX);
+                from.push(0);
+            }
+            Ok(None)
+        })
+    }
+
+    /// The chunk that starts with `first`, all its parts; `None` when something of it is missing or damaged.
+    fn assemble(&self, first: u64) -> sled::Result<Option<Located>> {
+        let Some(value) = self.chunks.get(chunk::key(first, 0))? else { return Ok(None) };
+        let Ok((header, body)) = chunk::parse(&value) else { return Ok(None) };
+        if header.first != first || header.part != 0 {
+            return Ok(None);
+        }
+        if header.parts == 1 {
+            return Ok(Some(Located { header, body: Body::Whole(value), damaged: 0 }));
+        }
+        let mut joined = body.to_vec();
+        for part in 1..header.parts {
+            let Some(value) = self.chunks.get(chunk::key(first, part))? else { return Ok(None) };
+            match chunk::parse(&value) {
+                Ok((other, body)) if other.is_part_of(&header, part) => {
+                    joined.extend_from_slice(body);
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Located { header, body: Body::Joined(joined), damaged: 0 }))
+    }
+
+    /// Counts everything in it. Reads it all.
+    pub(super) fn scan(&self) -> Result<Totals, GenerationError> {
+        catching(|| {
+            let mut totals = Totals::default();
+            for item in self.chunks.iter() {
+                let (_, value) = item?;
+                if let Ok((header, _)) = chunk::parse(&value) {
+                    totals.add(&header, value.len());
+                }
+            }
+            Ok(totals)
+        })
+    }
+
+    /// Bytes it takes on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        disk_bytes(&self.dir)
+    }
+
+    /// The folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Bytes that the generation in `dir` takes on disk; the small files beside the database are a flat share.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    const SMALL_FILES: u64 = 16 * 1024;
+    fs::metadata(dir.join(DB_FILE)).map_or(0, |db| db.blocks() * 512 + SMALL_FILES)
+}
+
+/// Waits until nobody has the database open: a handle dropped a moment ago may still be closing in sled's threads.
+fn await_closed(db_file: &Path) -> io::Result<()> {
+    let file = match File::open(db_file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn open_database(dir: &Path) -> sled::Result<(sled::Db, sled::Tree)> {
+    let chunks = sled::Config::new()
+        .path(dir)
+        .segment_size(SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        // Flushing is the committer's business; sled's own flusher would sync twice a second for nothing.
+        .flush_every_ms(None)
+        .open()?;
+    let cursors = chunks.open_tree(CURSOR_TREE)?;
+    Ok((chunks, cursors))
+}
+
+/// Removes the folder of a generation.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    fs::remove_dir_all(dir)?;
+    dir.parent().map_or(Ok(()), sync::sync_dir)
+}
+
+/// The generations in the folder of a queue, oldest first.
+pub(super) fn list(queue_dir: &Path) -> io::Result<Vec<GenerationId>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(queue_dir)? {
+        ids.extend(entry?.file_name().to_str().and_then(GenerationId::parse));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}

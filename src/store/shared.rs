@@ -1,0 +1,88 @@
+//! What the faces of a queue and its committer share.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::age::AgeClock;
+use super::book::Book;
+use super::shelf::Shelf;
+use super::{Appended, RecordNumber, StoreError};
+use crate::config;
+use crate::event::Record;
+use crate::metrics::{QueueSnapshot, StoreMetrics};
+use crate::name::SinkName;
+
+/// Records that wait for the committer.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub records: Vec<Record>,
+    pub bytes: usize,
+    pub receipt: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// How the committer shall stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Commit what is staged, the cursor included.
+    Commit,
+    /// At once.
+    Abandon,
+}
+
+/// Everything that changes, under one lock that is never held over a system call.
+#[derive(Debug)]
+pub(super) struct State {
+    pub book: Book,
+    pub shelf: Shelf,
+    pub staged: VecDeque<Staged>,
+    pub staged_bytes: usize,
+    /// The committer waits for anything at all to come.
+    pub is_committer_idle: bool,
+    pub stop: Option<Stop>,
+}
+
+/// A queue, as its faces and its committer see it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub sink: SinkName,
+    pub queue_dir: PathBuf,
+    pub options: config::Queue,
+    pub commit_window_max: Duration,
+    pub metrics: StoreMetrics,
+    pub age: AgeClock,
+    pub appended: watch::Sender<RecordNumber>,
+    /// Wakes the committer.
+    pub wake: Condvar,
+    pub state: Mutex<State>,
+    /// Held while a generation is opened for reading: sled opens a database once at a time.
+    pub opening: Mutex<()>,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked with the lock held ends the process; until then the books are consistent enough to read.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn snapshot(&self) -> QueueSnapshot {
+        let state = self.lock();
+        let mut snapshot = state.book.snapshot(self.age.now_ms());
+        snapshot.bytes = state.shelf.disk_bytes();
+        snapshot.bytes_max = self.options.bytes_max.get();
+        snapshot
+    }
+
+    /// Something was settled or released: the committer has a cursor to write, or room to look for.
+    pub(super) fn wake_committer_if_idle(&self, state: &State) {
+        if state.is_committer_idle {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// An `Arc` of it, as everybody holds it.
+pub(super) type SharedQueue = Arc<Shared>;
