@@ -34,14 +34,17 @@ pub struct QueueSnapshot {
 /// Reads the counts of a queue in one moment.
 pub type QueueReader = Arc<dyn Fn() -> QueueSnapshot + Send + Sync>;
 
+/// Metric families, each with what it shows of a snapshot.
+type Shown<F, V, const N: usize> = [(F, fn(&QueueSnapshot) -> V); N];
+
 /// Turns queue snapshots into metric families, all of a queue from one snapshot.
 pub(super) struct QueueCollector {
     /// Two scrapes at once must not both add the same difference.
     collecting: Mutex<()>,
     readers: BTreeMap<SinkName, QueueReader>,
-    counters: [(IntCounterVec, fn(&QueueSnapshot) -> u64); 3],
+    counters: Shown<IntCounterVec, u64, 3>,
     dropped: IntCounterVec,
-    gauges: [(GaugeVec, fn(&QueueSnapshot) -> f64); 4],
+    gauges: Shown<GaugeVec, f64, 4>,
 }
 
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "Prometheus values are f64")]

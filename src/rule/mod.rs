@@ -66,6 +66,7 @@ impl Router {
     }
 
     /// Names of the rules, in the order of [`Match::index`].
+    #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleName> {
         self.rules.iter().map(|rule| &rule.name)
     }

@@ -44,7 +44,9 @@ async fn what_was_not_acknowledged_before_a_kill_comes_again_in_order() {
         }
         // Everything but the eighth is durable: nothing behind that may be acknowledged.
         let eighth = held.remove(0);
-        held.into_iter().for_each(|incoming| incoming.custody.accept());
+        for incoming in held {
+            incoming.custody.accept();
+        }
         rig.kill().await;
         drop(eighth);
 
