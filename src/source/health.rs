@@ -69,13 +69,15 @@ pub enum Problem {
     Closed,
     /// A device was turned away because as many as allowed are connected.
     TooManyConnections,
+    /// A retained message was not kept for later subscribers because as many as allowed are.
+    RetainedLimit,
     /// An event could not be made durable, so the connection was given up to have it sent again.
     NotStored,
 }
 
 impl Problem {
     /// Every reason there is: the series exist at zero from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreachable,
         Self::NotAuthorized,
         Self::SubscriptionRefused,
@@ -86,6 +88,7 @@ impl Problem {
         Self::Protocol,
         Self::Closed,
         Self::TooManyConnections,
+        Self::RetainedLimit,
         Self::NotStored,
     ];
 
@@ -103,6 +106,7 @@ impl Problem {
             Self::Protocol => "protocol",
             Self::Closed => "closed",
             Self::TooManyConnections => "too_many_connections",
+            Self::RetainedLimit => "retained_limit",
             Self::NotStored => "not_stored",
         }
     }

@@ -98,10 +98,16 @@ impl Front {
             self.health.change(SourceState::Degraded(format!(
                 "{max} devices are connected, which is connections_max: no more are let in"
             )));
-        } else if self.connections.available_permits() > self.connections_max / 10 {
-            self.health.change(SourceState::Connected);
         }
         place
+    }
+
+    /// Gives a place back, and says so once enough are free.
+    fn give_back(&self, place: OwnedSemaphorePermit) {
+        drop(place);
+        if self.connections.available_permits() > self.connections_max / 10 {
+            self.health.change(SourceState::Connected);
+        }
     }
 
     async fn serve(
@@ -117,7 +123,7 @@ impl Front {
             self.health.count(problem);
         }
         peer.leave();
-        drop(place);
+        self.give_back(place);
         tokio::time::sleep(MEMORY_OF_GONE).await;
         self.peers.forget(token);
     }

@@ -20,6 +20,8 @@ use super::front::Front;
 use super::gate::Gate;
 use super::hooks::House;
 use super::peers::Peers;
+use super::retained::Retained;
+use super::shared::InTurn;
 use super::users::Users;
 use super::{BrokerError, hooks, tls};
 use crate::config;
@@ -116,7 +118,9 @@ impl Broker {
         });
         let health = Arc::clone(&context.health);
         let front = Front::new(inner_address, peers, health, config.connections_max.get());
-        let server = runtime.handle.spawn(set_up(inner, config.connections_max.get(), house));
+        let retained = Retained::new(config.retained_messages_max, Arc::clone(&context.health));
+        let setup = set_up(inner, config.connections_max.get(), retained, house);
+        let server = runtime.handle.spawn(setup);
         let server = server.await.expect("setting up only builds values");
         Ok(Self { context, front: Arc::new(front), entrances, server, runtime })
     }
@@ -225,11 +229,18 @@ fn listen_inside(config: &config::BrokerSource) -> Result<Listener, BrokerError>
     listener.map_err(|source| BrokerError::Inner { source: source.into() })
 }
 
-async fn set_up(inner: Listener, connections_max: usize, house: Arc<House>) -> MqttServer {
+async fn set_up(
+    inner: Listener,
+    connections_max: usize,
+    retained: Retained,
+    house: Arc<House>,
+) -> MqttServer {
     // Sessions of devices that are away count too.
     let sessions_max = isize::try_from(connections_max.saturating_mul(2)).unwrap_or(isize::MAX);
     let context =
         ServerContext::new().busy_check_enable(false).mqtt_max_sessions(sessions_max).build().await;
+    *context.extends.retain_mut().await = Box::new(retained);
+    *context.extends.shared_subscription_mut().await = Box::new(InTurn::default());
     hooks::install(context.extends.hook_mgr().register().as_ref(), house).await;
     MqttServer::new(context).listener_by_id(inner, 1).build()
 }

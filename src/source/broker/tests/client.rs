@@ -112,12 +112,41 @@ pub(super) fn publish(
     packet(0x30 | (qos << 1) | flags, &body)
 }
 
+impl Packet {
+    /// Of a CONNACK of MQTT 5: whether retained messages are supported. Absent means they are.
+    pub(super) fn retain_available(&self) -> bool {
+        let mut properties = &self.body[3..];
+        loop {
+            // The lengths of what may come (MQTT 5 section 3.2.2.3), the texts apart.
+            let length = match properties {
+                [] => return true,
+                [0x25, available, ..] => return *available == 1,
+                [0x11 | 0x27, ..] => 4,
+                [0x21 | 0x22 | 0x13, ..] => 2,
+                [0x24 | 0x28 | 0x29 | 0x2a, ..] => 1,
+                other => panic!("unexpected property {other:?}"),
+            };
+            properties = &properties[1 + length..];
+        }
+    }
+}
+
 /// What a device sees.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Packet(Packet),
     Closed,
     Nothing,
+}
+
+impl Seen {
+    /// The packet id of a PUBACK or PUBREC of success.
+    #[track_caller]
+    pub(super) fn packet_id(self) -> u16 {
+        let (_, packet_id, reason) = answer(self);
+        assert!(reason < 0x80, "refused with {reason:#x}");
+        packet_id
+    }
 }
 
 pub(super) struct Device<Io = TcpStream> {
@@ -144,8 +173,30 @@ impl Device {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Device<Io> {
+    pub(super) fn io(&self) -> &Io {
+        &self.io
+    }
+
     pub(super) fn over(io: Io, version: Version) -> Self {
         Self { io, version }
+    }
+
+    /// Sends CONNECT and gives the CONNACK.
+    pub(super) async fn connack(&mut self, login: Login<'_>) -> Packet {
+        self.send(&login.packet()).await;
+        match self.see(PATIENCE).await {
+            Seen::Packet(packet) if packet.first == 0x20 => packet,
+            other => panic!("expected CONNACK, saw {other:?}"),
+        }
+    }
+
+    /// Sends CONNECT; the code of the CONNACK, or none when the connection is closed, even before.
+    pub(super) async fn try_login(&mut self, login: Login<'_>) -> Option<u8> {
+        self.io.write_all(&login.packet()).await.ok()?;
+        match self.see(PATIENCE).await {
+            Seen::Packet(Packet { first: 0x20, body }) => Some(body[1]),
+            _ => None,
+        }
     }
 
     /// Sends CONNECT; the code of the CONNACK, or none when the connection was closed instead.

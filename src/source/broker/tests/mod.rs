@@ -4,10 +4,15 @@ mod access;
 mod client;
 mod custody;
 mod events;
+mod mosquitto;
+mod subscribers;
+mod tls;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -65,10 +70,24 @@ impl Running {
         events
     }
 
+    async fn until(&self, condition: impl Fn() -> bool) {
+        until(condition).await;
+    }
+
     async fn stop(self) {
         self.context.stop.cancel();
         self.task.await.unwrap();
     }
+}
+
+/// Returns once `condition` holds.
+async fn until(condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(client::PATIENCE, holds).await.expect("the condition holds in time");
 }
 
 fn config() -> BrokerSource {
