@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
 use super::{Event, PublishProperties, Record};
+use crate::name::RuleName;
 
 /// How the payload stands in a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,8 +56,11 @@ enum Column<'event> {
     Undefined,
     Text(&'event str),
     OwnedText(String),
+    Id(&'event [u8; 16]),
     Integer(u64),
-    Value(Value),
+    Flags(&'event Event),
+    Properties(Option<&'event PublishProperties>),
+    Metadata(&'event RuleName),
     /// Bytes that are valid JSON as they stand.
     RawJson(&'event [u8]),
 }
@@ -74,25 +78,30 @@ impl BodyFormat {
             write_json(record_id, body);
         }
         self.columns(record, &mut |key, column| {
-            let undefined;
             let column = match column {
                 Column::Undefined => match self.undefined_as {
                     UndefinedAs::Undefined => Column::Text("undefined"),
-                    UndefinedAs::Null => {
-                        undefined = Value::Null;
-                        Column::Value(undefined)
-                    }
+                    UndefinedAs::Null => Column::RawJson(b"null"),
                     UndefinedAs::Absent => return,
                 },
                 known => known,
             };
             write_key(key, &mut first, body);
+            // No `Value` where nothing unusual is in it: this runs for every record of every sink.
             match column {
                 Column::Undefined => {}
                 Column::Text(text) => write_json(text, body),
                 Column::OwnedText(text) => write_json(&text, body),
+                Column::Id(id) => write_id(id, body),
                 Column::Integer(number) => write_json(&number, body),
-                Column::Value(value) => write_json(&value, body),
+                Column::Flags(event) => write_flags(event, body),
+                Column::Properties(None) => body.extend_from_slice(b"{\"User-Property\":{}}"),
+                Column::Properties(some) => write_json(&publish_properties(some), body),
+                Column::Metadata(rule) => {
+                    body.extend_from_slice(b"{\"rule_id\":");
+                    write_json(rule.as_str(), body);
+                    body.push(b'}');
+                }
                 // A line break in JSON is white space, and would end the line of an NDJSON batch.
                 Column::RawJson(json) => body.extend(
                     json.iter().map(|byte| if b"\r\n".contains(byte) { b' ' } else { *byte }),
@@ -112,8 +121,13 @@ impl BodyFormat {
                 Column::Undefined => return,
                 Column::Text(text) => Value::from(text),
                 Column::OwnedText(text) => Value::from(text),
+                Column::Id(id) => Value::from(hex_upper(id)),
                 Column::Integer(number) => Value::from(number),
-                Column::Value(value) => value,
+                Column::Flags(event) => {
+                    serde_json::json!({ "dup": event.dup, "retain": event.retain })
+                }
+                Column::Properties(properties) => publish_properties(properties),
+                Column::Metadata(rule) => serde_json::json!({ "rule_id": rule.as_str() }),
                 Column::RawJson(json) => serde_json::from_slice(json).unwrap_or_default(),
             };
             object.insert(key.to_owned(), value);
@@ -123,17 +137,17 @@ impl BodyFormat {
 
     /// Visits every column in the order of the body.
     fn columns<'event>(
-        &self,
+        &'event self,
         record: &'event Record,
-        visit: &mut dyn FnMut(&'static str, Column<'event>),
+        visit: &mut impl FnMut(&'static str, Column<'event>),
     ) {
         let event = &*record.event;
         let stamp = Column::Integer;
         visit("event", Column::Text(event.kind().name()));
-        visit("id", Column::OwnedText(hex_upper(&event.id)));
+        visit("id", Column::Id(&event.id));
         visit("clientid", text_or_undefined(event.client_id.as_deref()));
         visit("username", text_or_undefined(event.username.as_deref()));
-        self.visit_payload(&event.payload, visit);
+        self.visit_payload(&event.payload, &mut *visit);
         let peer = event.peer;
         visit(
             "peerhost",
@@ -142,19 +156,18 @@ impl BodyFormat {
         visit("peername", peer.map_or(Column::Undefined, |p| Column::OwnedText(p.to_string())));
         visit("topic", Column::Text(event.topic.as_str()));
         visit("qos", Column::Integer(event.qos.level().into()));
-        visit("flags", Column::Value(flags(event)));
-        visit("pub_props", Column::Value(publish_properties(event.properties.as_deref())));
+        visit("flags", Column::Flags(event));
+        visit("pub_props", Column::Properties(event.properties.as_deref()));
         visit("publish_received_at", stamp(event.received_at.0));
         visit("timestamp", stamp(event.received_at.0));
-        visit("node", Column::OwnedText(self.node.to_string()));
-        let metadata = serde_json::json!({ "rule_id": record.rule.as_str() });
-        visit("metadata", Column::Value(metadata));
+        visit("node", Column::Text(&self.node));
+        visit("metadata", Column::Metadata(&record.rule));
     }
 
     fn visit_payload<'event>(
         &self,
         payload: &'event [u8],
-        visit: &mut dyn FnMut(&'static str, Column<'event>),
+        visit: &mut impl FnMut(&'static str, Column<'event>),
     ) {
         let text = match self.payload_as {
             PayloadAs::Base64 => None,
@@ -179,10 +192,6 @@ impl BodyFormat {
 
 fn text_or_undefined(text: Option<&str>) -> Column<'_> {
     text.map_or(Column::Undefined, Column::Text)
-}
-
-fn flags(event: &Event) -> Value {
-    serde_json::json!({ "dup": event.dup, "retain": event.retain })
 }
 
 /// `pub_props` as EMQX shows it: spec names with dashes; `User-Property` is always there, the last of
@@ -232,11 +241,27 @@ fn lossy_text(payload: &[u8]) -> String {
     text
 }
 
-fn hex_upper(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+fn hex_upper(id: &[u8; 16]) -> String {
+    hex_digits(id).map(char::from).collect()
+}
+
+fn hex_digits(id: &[u8; 16]) -> impl Iterator<Item = u8> {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' - 10 + nibble };
+    id.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
+}
+
+fn write_id(id: &[u8; 16], body: &mut Vec<u8>) {
+    body.push(b'"');
+    body.extend(hex_digits(id));
+    body.push(b'"');
+}
+
+fn write_flags(event: &Event, body: &mut Vec<u8>) {
+    body.extend_from_slice(b"{\"dup\":");
+    write_json(&event.dup, body);
+    body.extend_from_slice(b",\"retain\":");
+    write_json(&event.retain, body);
+    body.push(b'}');
 }
 
 fn write_key(key: &str, first: &mut bool, body: &mut Vec<u8>) {
