@@ -16,7 +16,7 @@ use url::Url;
 use crate::config;
 use crate::event::json::BodyFormat;
 use crate::name::SinkName;
-use crate::store::{RecordNumber, StoredRecord};
+use crate::store::{RecordNumber, StoredRecord, record_id};
 use crate::template::{Escape, Template, request_path};
 
 /// A request without what differs between attempts.
@@ -66,7 +66,7 @@ pub(super) struct Renderer {
     form: Form,
     format: BodyFormat,
     bytes_max: usize,
-    /// `<store id>-<sink>-`
+    /// A record's id without its number.
     id_prefix: String,
     /// The target of every request, where no template depends on the record.
     fixed_target: Option<Arc<Target>>,
@@ -100,7 +100,7 @@ impl Renderer {
             form,
             format: BodyFormat { payload_as, undefined_as, node },
             bytes_max: config.batch.bytes_max.get(),
-            id_prefix: format!("{store_id}-{sink}-"),
+            id_prefix: record_id(store_id, sink, RecordNumber(0)).trim_end_matches('0').to_owned(),
             fixed_target: None,
             dropped_headers,
             told_of_dropped_header: false,

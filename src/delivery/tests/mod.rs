@@ -1,4 +1,14 @@
-//! What several test modules need.
+//! The worker with a real queue and a real service that misbehaves, and what several test modules need.
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::pedantic,
+    reason = "shared with the tests that drive the real binary, which use other parts of it"
+)]
+#[path = "../../../tests/waypost/support/http.rs"]
+mod http;
+mod worker;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
