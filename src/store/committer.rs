@@ -11,12 +11,12 @@ use tracing::{error, info, warn};
 use super::book::{DropReason, InMemory};
 use super::chunk::{Encoder, Stamp};
 use super::generation::{self, Generation, GenerationError, GenerationId};
+use super::high_water::HighWater;
 use super::pace::Pace;
-use super::quota::Quota;
 use super::shared::{SharedQueue, Staged, State, Stop};
 use super::shelf::Shelved;
 use super::totals::Totals;
-use super::{Appended, RecordNumber, StoreError, StoredRecord, cursor, opening, reader};
+use super::{Appended, RecordNumber, StoreError, StoredRecord, cursor, opening, reader, repair};
 use crate::config::WhenFull;
 
 /// Most records of a group; the caller bounds what waits, this bounds a commit.
@@ -34,6 +34,8 @@ enum Work {
     Group(Vec<Staged>),
     /// The cursor is due, or a generation has drained.
     Cursor,
+    /// The newest generation is damaged.
+    Rotate,
     Close,
     Abandon,
 }
@@ -46,9 +48,10 @@ pub(super) struct Committer {
     newest: Option<Arc<Generation>>,
     encoder: Encoder,
     pace: Pace,
-    quota: Quota,
     last_group_at: Instant,
     cursor_due: Option<Instant>,
+    /// `None` where it cannot be written; it is only a note.
+    high_water: Option<HighWater>,
     reopen_at: Instant,
 }
 
@@ -59,9 +62,9 @@ impl Committer {
             newest,
             encoder: Encoder::new(),
             pace: Pace::new(shared.commit_window_max),
-            quota: Quota::of(shared.options.bytes_max),
             last_group_at: Instant::now(),
             cursor_due: None,
+            high_water: HighWater::open(&shared.queue_dir).ok(),
             reopen_at: Instant::now(),
             shared,
         }
@@ -74,6 +77,7 @@ impl Committer {
             match self.next_work() {
                 Work::Group(group) => self.take_in(group),
                 Work::Cursor => self.commit_cursor(),
+                Work::Rotate => self.rotate_damaged(),
                 Work::Close => {
                     self.commit_cursor();
                     break;
@@ -106,6 +110,9 @@ impl Committer {
             if state.stop == Some(Stop::Commit) {
                 return Work::Close;
             }
+            if std::mem::take(&mut state.is_rotation_wanted) {
+                return Work::Rotate;
+            }
             let due = match (state.book.is_cursor_stale(), self.cursor_due) {
                 (false, _) => None,
                 (true, Some(due)) => Some(due),
@@ -130,7 +137,8 @@ impl Committer {
     }
 
     fn has_room(&self, state: &State, bytes: u64) -> bool {
-        state.shelf.waiting_bytes(&state.book).saturating_add(bytes) <= self.quota.waiting_bytes_max
+        state.shelf.waiting_bytes(&state.book).saturating_add(bytes)
+            <= self.shared.quota.waiting_bytes_max
     }
 
     /// Waits for company as long as that pays, then takes what is there.
@@ -270,8 +278,11 @@ impl Committer {
             shelved.disk_bytes = disk_bytes;
         }
         drop(state);
+        if let Some(high_water) = &self.high_water {
+            high_water.note(totals.end);
+        }
         self.shared.appended.send_replace(RecordNumber(totals.end));
-        if disk_bytes >= self.quota.generation_bytes
+        if disk_bytes >= self.shared.quota.generation_bytes
             && let Err(error) = self.rotate(&newest)
         {
             self.give_up(&error);
@@ -353,6 +364,14 @@ impl Committer {
         Ok(())
     }
 
+    /// Goes on with another generation, so that the reader can repair this one.
+    fn rotate_damaged(&mut self) {
+        let Some(newest) = self.newest.take() else { return };
+        if let Err(error) = self.rotate(&newest) {
+            self.give_up(&error);
+        }
+    }
+
     /// The generation that takes appends, opened again where it had failed.
     fn writable(&mut self) -> Result<Arc<Generation>, Refusal> {
         if let Some(newest) = &self.newest {
@@ -364,7 +383,7 @@ impl Committer {
         self.reopen_at = Instant::now() + REOPEN_DELAY;
         let id = self.shared.lock().shelf.newest_mut().map(|newest| newest.id);
         let Some(id) = id else { return Err(Refusal::Closed) };
-        let reopened = Generation::open(&self.shared.queue_dir, id)
+        let reopened = repair::open(&self.shared.queue_dir, id, &self.shared.metrics)
             .and_then(|generation| generation.scan().map(|totals| (generation, totals)));
         let (generation, totals) =
             reopened.map_err(|error| Refusal::Unavailable(error.to_string()))?;

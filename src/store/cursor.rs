@@ -32,6 +32,13 @@ pub(super) struct Cursor {
     pub stamp: Stamp,
 }
 
+impl Cursor {
+    /// Whether it was written after `other`.
+    pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        (self.stamp.age_ms, self.next) >= (other.stamp.age_ms, other.next)
+    }
+}
+
 /// The bytes of a cursor.
 pub(super) fn encode(next: u64, settled: &RangeSet, stamp: Stamp) -> Vec<u8> {
     let ranges: Vec<Range<u64>> = settled.iter().take(RANGES_MAX).collect();

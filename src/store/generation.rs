@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use tracing::warn;
 
 use super::chunk::{self, CHUNK_BYTES_MAX, EncodedChunk, Header};
 use super::cursor::{self, Cursor};
@@ -126,8 +125,6 @@ pub(super) struct Generation {
     dir: PathBuf,
     chunks: sled::Db,
     cursors: sled::Tree,
-    /// Where the override of [`sync`] is not in force.
-    own_sync: Option<File>,
 }
 
 impl fmt::Debug for Generation {
@@ -157,28 +154,21 @@ impl Generation {
         let (chunks, cursors) = receiver
             .recv_timeout(OPEN_TIMEOUT)
             .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))??;
-        let mut generation = Self { id, dir, chunks, cursors, own_sync: None };
+        let generation = Self { id, dir, chunks, cursors };
         generation.make_durable(queue_dir)?;
         Ok(generation)
     }
 
-    fn make_durable(&mut self, queue_dir: &Path) -> Result<(), GenerationError> {
-        let calls_before = sync::calls();
-        self.flush()?;
-        let db_file = self.dir.join(DB_FILE);
+    /// Syncs what sled does not: its settings, the file's first bytes, the folders.
+    fn make_durable(&self, queue_dir: &Path) -> Result<(), GenerationError> {
+        catching(|| self.chunks.flush())?;
         let durable = || -> io::Result<()> {
             sync::sync_file(&self.dir.join("conf"))?;
-            sync::sync_file(&db_file)?;
+            sync::sync_file(&self.dir.join(DB_FILE))?;
             sync::sync_dir(&self.dir)?;
             sync::sync_dir(queue_dir)
         };
-        durable().map_err(GenerationError::Io)?;
-        // Creating the trees has written, or the flush has: some sync must have gone through the override.
-        if calls_before == sync::calls() && calls_before == 0 {
-            warn!("sled's syncs do not go through the override: syncing separately");
-            self.own_sync = Some(File::open(&db_file).map_err(GenerationError::Io)?);
-        }
-        Ok(())
+        durable().map_err(GenerationError::Io)
     }
 
     pub(super) const fn id(&self) -> GenerationId {
@@ -198,7 +188,10 @@ impl Generation {
     /// Makes everything staged durable.
     pub(super) fn flush(&self) -> Result<(), GenerationError> {
         catching(|| self.chunks.flush())?;
-        self.own_sync.as_ref().map_or(Ok(()), File::sync_data).map_err(GenerationError::Io)
+        if sync::is_override_missing() {
+            sync::sync_file(&self.dir.join(DB_FILE)).map_err(GenerationError::Io)?;
+        }
+        Ok(())
     }
 
     /// The cursor in this generation, if there is an intact one.

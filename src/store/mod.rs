@@ -2,11 +2,13 @@
 
 mod age;
 mod book;
+mod carve;
 mod chunk;
 mod codec;
 mod committer;
 mod cursor;
 mod generation;
+mod high_water;
 mod identity;
 mod lock;
 mod opening;
@@ -15,6 +17,7 @@ mod queue;
 mod quota;
 mod ranges;
 mod reader;
+mod repair;
 mod shared;
 mod shelf;
 mod sync;
@@ -99,6 +102,7 @@ pub struct Store {
     metrics: StoreMetrics,
     id: String,
     lock: Arc<lock::DirLock>,
+    generation_bytes_max: u64,
 }
 
 impl Store {
@@ -117,7 +121,8 @@ impl Store {
         make.map_err(|source| StoreError::Io { operation: "make", path: queues, source })?;
         let lock = Arc::new(lock::DirLock::take(&config.data_dir)?);
         let id = identity::load_or_mint(&config.data_dir, machine_id_file)?;
-        Ok(Self { config, metrics, id, lock })
+        let generation_bytes_max = quota::GENERATION_BYTES_MAX;
+        Ok(Self { config, metrics, id, lock, generation_bytes_max })
     }
 
     /// The id of this store: minted once, part of every record id. Lower-case letters and digits.
@@ -133,7 +138,7 @@ impl Store {
         options: &config::Queue,
     ) -> Result<Queue, StoreError> {
         let queue_dir = self.config.data_dir.join("queues").join(sink.as_str());
-        let opened = opening::open(&queue_dir, TAIL_BYTES_MAX).map_err(|error| {
+        let opened = opening::open(&queue_dir, TAIL_BYTES_MAX, &self.metrics).map_err(|error| {
             let source = io::Error::other(error);
             StoreError::Io { operation: "open", path: queue_dir.clone(), source }
         })?;
@@ -141,6 +146,7 @@ impl Store {
         let shared = Arc::new(shared::Shared {
             sink: sink.clone(),
             queue_dir: queue_dir.clone(),
+            quota: quota::Quota::of(options.bytes_max, self.generation_bytes_max),
             options: options.clone(),
             commit_window_max: self.config.commit_window_max,
             metrics: self.metrics.clone(),
@@ -155,6 +161,7 @@ impl Store {
                 staged_bytes: 0,
                 is_committer_idle: false,
                 stop: None,
+                is_rotation_wanted: false,
             }),
         });
         let committer = committer::Committer::new(Arc::clone(&shared));

@@ -4,14 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::error;
+
 use super::age::AgeClock;
 use super::book::Book;
 use super::chunk::Stamp;
+use super::cursor::Cursor;
 use super::generation::{self, Generation, GenerationError, GenerationId};
 use super::shelf::{Shelf, Shelved};
-use super::sync;
 use super::totals::Totals;
+use super::{high_water, repair, sync};
 use crate::clock::UnixMillis;
+use crate::metrics::StoreMetrics;
 
 /// A queue as it was found.
 pub(super) struct Opened {
@@ -21,57 +25,92 @@ pub(super) struct Opened {
 }
 
 /// Opens a queue, making it where there is none.
-pub(super) fn open(queue_dir: &Path, tail_bytes_max: usize) -> Result<Opened, GenerationError> {
+///
+/// Only the newest generation is opened and counted; the others were when they were sealed. A generation that a crash
+/// kept from being sealed, or whose totals are damaged, is counted now.
+pub(super) fn open(
+    queue_dir: &Path,
+    tail_bytes_max: usize,
+    metrics: &StoreMetrics,
+) -> Result<Opened, GenerationError> {
     fs::create_dir_all(queue_dir).map_err(GenerationError::Io)?;
     queue_dir.parent().map_or(Ok(()), sync::sync_dir).map_err(GenerationError::Io)?;
-    let ids = generation::list(queue_dir).map_err(GenerationError::Io)?;
+    let mut ids = generation::list(queue_dir).map_err(GenerationError::Io)?;
+    let newest_id = ids.pop().unwrap_or(GenerationId { sequence: 1, first_possible: 1 });
+    let mut found = Found { next: 1, cursor: Cursor::default(), stamp: Stamp::default() };
     let mut shelf = Shelf::default();
-    let mut next = 1;
-    let mut stamp = Stamp::default();
-    let mut cursor = None;
-    let newest = ids.last().copied().unwrap_or(GenerationId { sequence: 1, first_possible: 1 });
-    for id in ids.iter().copied().filter(|id| *id != newest) {
+    for id in ids {
         let dir = queue_dir.join(id.to_string());
         let totals = match Totals::read(&dir) {
             Some(totals) => totals,
-            None => seal(&Generation::open(queue_dir, id)?)?,
+            None => found.count_unsealed(&repair::open(queue_dir, id, metrics)?)?,
         };
-        next = next.max(totals.end);
-        stamp = later(stamp, totals.latest);
+        found.note(&totals);
         let disk_bytes = generation::disk_bytes(&dir);
         shelf.push(Shelved { id, totals, disk_bytes, open: None });
     }
-    let generation = Generation::open(queue_dir, newest)?;
-    let totals = generation.scan()?;
-    if let Some(found) = generation.cursor()? {
-        next = next.max(found.next);
-        stamp = later(stamp, found.stamp);
-        cursor = Some(found);
+    let newest = repair::open(queue_dir, newest_id, metrics)?;
+    let totals = newest.scan()?;
+    found.note(&totals);
+    found.note_cursor(newest.cursor()?);
+    let next = found.next.max(newest_id.first_possible);
+    let mut settled = found.cursor.settled;
+    let noted = high_water::read(queue_dir);
+    if noted > next {
+        let lost = noted - next - settled.count_in(next..noted);
+        metrics.repairs("lost_records").inc_by(lost);
+        error!(queue = %queue_dir.display(), lost, "the latest records are missing on disk");
+        settled.insert(next..noted);
     }
-    stamp = later(stamp, totals.latest);
-    next = next.max(totals.end).max(newest.first_possible);
+    let next = next.max(noted);
     let totals = newest_totals(totals, next);
-    let settled = cursor.map(|cursor| cursor.settled).unwrap_or_default();
+    let disk_bytes = newest.disk_bytes();
+    let open = Some(Arc::new(newest));
+    shelf.push(Shelved { id: newest_id, totals, disk_bytes, open });
     let book = Book::open(next, settled, tail_bytes_max);
-    let disk_bytes = generation.disk_bytes();
-    let open = Some(Arc::new(generation));
-    shelf.push(Shelved { id: newest, totals, disk_bytes, open });
-    Ok(Opened { book, shelf, age: AgeClock::resume(stamp, UnixMillis::now()) })
+    Ok(Opened { book, shelf, age: AgeClock::resume(found.stamp, UnixMillis::now()) })
+}
+
+/// What the generations say together.
+struct Found {
+    next: u64,
+    cursor: Cursor,
+    stamp: Stamp,
+}
+
+impl Found {
+    fn note(&mut self, totals: &Totals) {
+        self.next = self.next.max(totals.end);
+        self.note_stamp(totals.latest);
+    }
+
+    fn note_cursor(&mut self, cursor: Option<Cursor>) {
+        let Some(cursor) = cursor else { return };
+        self.next = self.next.max(cursor.next);
+        self.note_stamp(cursor.stamp);
+        if cursor.is_later_than(&self.cursor) {
+            self.cursor = cursor;
+        }
+    }
+
+    fn note_stamp(&mut self, stamp: Stamp) {
+        if stamp.age_ms > self.stamp.age_ms {
+            self.stamp = stamp;
+        }
+    }
+
+    /// Counts a generation that is not the newest any more and writes its totals. The crash may also have come before
+    /// the cursor was in the newest.
+    fn count_unsealed(&mut self, generation: &Generation) -> Result<Totals, GenerationError> {
+        self.note_cursor(generation.cursor()?);
+        let totals = generation.scan()?;
+        totals.write(generation.dir()).map_err(GenerationError::Io)?;
+        Ok(totals)
+    }
 }
 
 /// Totals of the newest generation, which has all numbers up to the next one.
 pub(super) fn newest_totals(scanned: Totals, next: u64) -> Totals {
     let first = if scanned.records == 0 { next } else { scanned.first };
     Totals { first, end: next, ..scanned }
-}
-
-/// Counts a generation that is not the newest any more, and writes the totals.
-fn seal(generation: &Generation) -> Result<Totals, GenerationError> {
-    let totals = generation.scan()?;
-    totals.write(generation.dir()).map_err(GenerationError::Io)?;
-    Ok(totals)
-}
-
-fn later(one: Stamp, other: Stamp) -> Stamp {
-    if other.age_ms > one.age_ms { other } else { one }
 }

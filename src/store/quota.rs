@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::statvfs;
 
 /// A generation is full at this size of its database: sled keeps it in memory as a whole while it is open.
-const GENERATION_BYTES_MAX: u64 = 12 * 1024 * 1024;
+pub(super) const GENERATION_BYTES_MAX: u64 = 12 * 1024 * 1024;
 const GENERATION_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Least quota that a queue can work in: two generations.
 pub const QUEUE_BYTES_MIN: u64 = 16 * 1024 * 1024;
@@ -32,10 +32,10 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// The limits of a queue that may take `bytes_max` on disk.
-    pub(super) fn of(bytes_max: NonZeroU64) -> Self {
+    /// The limits of a queue that may take `bytes_max` on disk, with generations of `generation_bytes_max` at most.
+    pub(super) fn of(bytes_max: NonZeroU64, generation_bytes_max: u64) -> Self {
         let bytes_max = bytes_max.get().max(QUEUE_BYTES_MIN);
-        let generation_bytes = (bytes_max / 8).clamp(GENERATION_BYTES_MIN, GENERATION_BYTES_MAX);
+        let generation_bytes = (bytes_max / 8).max(GENERATION_BYTES_MIN).min(generation_bytes_max);
         // Disk comes back by the generation, so the oldest takes its space until its last record has left, and the
         // newest may have just been made.
         Self { generation_bytes, waiting_bytes_max: bytes_max - 2 * generation_bytes }

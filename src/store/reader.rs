@@ -11,7 +11,7 @@ use tracing::error;
 use super::book::{DropReason, InMemory};
 use super::generation::{Generation, GenerationError, GenerationId};
 use super::shared::Shared;
-use super::{ReadLimit, StoreError, chunk};
+use super::{ReadLimit, StoreError, chunk, repair};
 
 /// Read at least so much at once: chunks of light traffic hold a record each.
 const AHEAD_BYTES_MIN: usize = 128 * 1024;
@@ -21,12 +21,21 @@ pub(super) fn read_ahead(shared: &Shared, number: u64, limit: ReadLimit) -> Resu
     let mut ahead = VecDeque::new();
     let mut bytes = 0;
     let mut next = number;
+    let mut is_salvaged = false;
     while bytes < limit.bytes_max.get().max(AHEAD_BYTES_MIN)
         && ahead.len() < limit.records_max.get().max(1)
     {
         let Some((generation, end)) = generation_for(shared, &mut next)? else { break };
         let located = match generation.locate(next) {
             Ok(located) => located,
+            Err(GenerationError::Damaged(why)) if !is_salvaged => {
+                is_salvaged = true;
+                let id = generation.id();
+                drop(generation);
+                salvage(shared, id, &why)?;
+                continue;
+            }
+            Err(GenerationError::Damaged(_)) => None,
             Err(error) => return Err(unreadable(shared, &error)),
         };
         let Some(located) = located.filter(|located| located.header.first < end) else {
@@ -91,10 +100,32 @@ fn open_for_reading(shared: &Shared, id: GenerationId) -> Result<Arc<Generation>
     if let Some(open) = shared.lock().shelf.open_handle(id) {
         return Ok(open);
     }
-    let opened = Arc::new(Generation::open(&shared.queue_dir, id)?);
+    let opened = Arc::new(repair::open(&shared.queue_dir, id, &shared.metrics)?);
     let closed = shared.lock().shelf.keep_open(id, &opened);
     drop(closed);
     Ok(opened)
+}
+
+/// Carries what is intact of a damaged generation over into a fresh one. The newest is in use by the committer: that
+/// goes on with another one first.
+fn salvage(shared: &Shared, id: GenerationId, why: &str) -> Result<(), StoreError> {
+    let _one_at_a_time = shared.opening.lock().unwrap_or_else(PoisonError::into_inner);
+    let closed = {
+        let mut state = shared.lock();
+        if state.shelf.is_newest(id) {
+            state.is_rotation_wanted = true;
+            shared.wake_committer_if_idle(&state);
+            let why = format!("its newest generation is damaged: {why}");
+            return Err(StoreError::Unavailable { sink: shared.sink.clone(), why });
+        }
+        state.shelf.close(id)
+    };
+    drop(closed);
+    let fresh = repair::salvage(&shared.queue_dir, id, why, &shared.metrics)
+        .map_err(|error| unreadable(shared, &error))?;
+    let closed = shared.lock().shelf.keep_open(id, &Arc::new(fresh));
+    drop(closed);
+    Ok(())
 }
 
 /// Gives up records that are not where they should be.

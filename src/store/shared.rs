@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::age::AgeClock;
 use super::book::Book;
+use super::quota::Quota;
 use super::shelf::Shelf;
 use super::{Appended, RecordNumber, StoreError};
 use crate::config;
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// The committer waits for anything at all to come.
     pub is_committer_idle: bool,
     pub stop: Option<Stop>,
+    /// The newest generation is damaged: seal it as it is.
+    pub is_rotation_wanted: bool,
 }
 
 /// A queue, as its faces and its committer see it.
@@ -51,6 +54,7 @@ pub(super) struct Shared {
     pub sink: SinkName,
     pub queue_dir: PathBuf,
     pub options: config::Queue,
+    pub quota: Quota,
     pub commit_window_max: Duration,
     pub metrics: StoreMetrics,
     pub age: AgeClock,

@@ -53,6 +53,16 @@ impl Shelf {
         self.generations.iter().find(|shelved| shelved.id == id)?.open.clone()
     }
 
+    /// Whether this one takes appends.
+    pub(super) fn is_newest(&self, id: GenerationId) -> bool {
+        self.generations.back().is_some_and(|newest| newest.id == id)
+    }
+
+    /// Takes the handle of a generation, to be dropped without the lock.
+    pub(super) fn close(&mut self, id: GenerationId) -> Option<Arc<Generation>> {
+        self.generations.iter_mut().find(|shelved| shelved.id == id)?.open.take()
+    }
+
     /// Keeps the handle of a generation that was opened for reading. Gives back those of the others but the newest,
     /// to be dropped without the lock.
     pub(super) fn keep_open(

@@ -1,5 +1,7 @@
 //! The queue through its public face, on a real disk.
 
+mod power_cut;
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
