@@ -30,8 +30,6 @@ const OPENING_PAUSE: Duration = Duration::from_millis(4);
 const OPENING_BYTES_MAX: usize = 256 * 1024;
 /// TLS handshakes at once: each costs milliseconds of CPU.
 const HANDSHAKES_MAX: usize = 32;
-/// How long a connection stays known after its end: its will is published meanwhile.
-const MEMORY_OF_GONE: Duration = Duration::from_secs(5);
 /// How long the broker may take to end a session whose client is gone: as long as it waits for custody.
 const ENDING_MAX: Duration = Duration::from_secs(40);
 /// Pause after a failed accept, usually for want of descriptors.
@@ -123,9 +121,8 @@ impl Front {
             self.health.count(problem);
         }
         peer.leave();
+        self.peers.part(token);
         self.give_back(place);
-        tokio::time::sleep(MEMORY_OF_GONE).await;
-        self.peers.forget(token);
     }
 
     async fn connect(
@@ -160,8 +157,8 @@ impl Front {
             match opened.await {
                 Ok(Ok(Some(broker))) => pass_both_ways(device, broker, peer).await,
                 Ok(Ok(None)) => {}
-                Ok(Err(_)) => return Err(Problem::Unreachable),
-                Err(_) => return Err(Problem::Protocol),
+                // No CONNECT, in time or at all.
+                Ok(Err(_)) | Err(_) => return Err(Problem::Protocol),
             }
             Ok(())
         };
@@ -204,6 +201,10 @@ impl Front {
                     }
                 }
             };
+            if answer.is_empty() {
+                // What the device has sent was no CONNECT, or the broker would have answered.
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             if is_unavailable(&answer) && repeats < OPENING_REPEATS {
                 tokio::time::sleep(OPENING_PAUSE * (1 << repeats)).await;
                 repeats += 1;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rmqtt::codec::v5::{PublishAckReason, SubscribeAckReason};
 use rmqtt::hook::{Handler, HookResult, Parameter, Register, ReturnType, Type};
+use rmqtt::net::MqttError;
 use rmqtt::session::Session;
 use rmqtt::types::{
     AuthResult, ConnectInfo, FromType, Id, LastWill, Publish, PublishAclResult, PublishResult, QoS,
-    Subscribe, SubscribeAclResult,
+    Reason, Subscribe, SubscribeAclResult,
 };
 
 use super::access;
@@ -21,8 +22,9 @@ use crate::source::Problem;
 use crate::topic::{Topic, TopicFilter};
 
 /// The questions that are answered here.
-const QUESTIONS: [Type; 4] = [
+const QUESTIONS: [Type; 5] = [
     Type::ClientAuthenticate,
+    Type::ClientDisconnected,
     Type::ClientSubscribeCheckAcl,
     Type::MessagePublish,
     Type::MessagePublishCheckAcl,
@@ -64,6 +66,12 @@ impl Handler for Hooks {
             }
             Parameter::MessagePublishCheckAcl(session, publish) => {
                 HookResult::PublishAclResult(house.publish(session, publish).await)
+            }
+            Parameter::ClientDisconnected(_, reason) => {
+                if let Some(problem) = problem(reason) {
+                    house.gate.health().count(problem);
+                }
+                return (true, earlier);
             }
             // Wills are published without the question above; whether they may be was asked at CONNECT.
             Parameter::MessagePublish(_, from, publish)
@@ -156,6 +164,20 @@ impl House {
 
 fn client(id: &Id) -> Client<'_> {
     Client { client_id: &id.client_id, username: id.username.as_deref() }
+}
+
+/// What went wrong with a connection that ended for `reason`; what was refused is counted where it is refused.
+fn problem(reason: &Reason) -> Option<Problem> {
+    match reason {
+        Reason::ConnectKeepaliveTimeout | Reason::ConnectReadWriteTimeout => Some(Problem::Silent),
+        Reason::ConnectKicked(_) => Some(Problem::SessionTakenOver),
+        Reason::ProtocolError(_)
+        | Reason::Error(_)
+        | Reason::InflightWindowFull
+        | Reason::MqttError(MqttError::Decode(_)) => Some(Problem::Protocol),
+        Reason::Reasons(reasons) => reasons.iter().find_map(problem),
+        _ => None,
+    }
 }
 
 /// MQTT 5 has negative answers. For anything older, `disconnect = false` would make rmqtt send a PUBACK.

@@ -4,10 +4,10 @@
 //! go on over loopback. The PROXY header of each carries, instead of an address, a token of 144 random bits that
 //! is known here: nobody else on this machine can connect to that listener and pass for a device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,15 +43,30 @@ impl Peer {
 }
 
 /// The connections by their tokens.
+#[derive(Debug)]
+pub(super) struct Peers {
+    gone_max: usize,
+    known: Mutex<Known>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Peers(Mutex<HashMap<SocketAddr, Arc<Peer>>>);
+struct Known {
+    by_token: HashMap<SocketAddr, Arc<Peer>>,
+    /// Connections that have ended, the oldest first: the broker may still speak of them, for a will.
+    gone: VecDeque<Token>,
+}
 
 /// Stands for a connection in its PROXY header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token(SocketAddr);
 
 impl Peers {
-    /// Makes `address` known under a fresh token, until it is forgotten.
+    /// Remembers up to `gone_max` connections beyond their end.
+    pub(super) fn new(gone_max: usize) -> Self {
+        Self { gone_max, known: Mutex::default() }
+    }
+
+    /// Makes `address` known under a fresh token.
     pub(super) fn register(&self, address: SocketAddr) -> (Token, Arc<Peer>) {
         let mut random = [0; 18];
         getrandom::fill(&mut random).expect("the kernel gives random bytes");
@@ -62,22 +77,28 @@ impl Peers {
             left: AtomicBool::new(false),
             hang_up: CancellationToken::new(),
         });
-        self.map().insert(token, Arc::clone(&peer));
+        self.known().by_token.insert(token, Arc::clone(&peer));
         (Token(token), peer)
     }
 
     /// The connection that rmqtt knows as `remote`; `None` for what did not come through the front.
     pub(super) fn find(&self, remote: Option<SocketAddr>) -> Option<Arc<Peer>> {
-        self.map().get(&remote?).cloned()
+        self.known().by_token.get(&remote?).cloned()
     }
 
-    /// Ends what [`Peers::register`] began.
-    pub(super) fn forget(&self, token: Token) {
-        self.map().remove(&token.0);
+    /// Ends what [`Peers::register`] began. The token stays known until enough others have ended.
+    pub(super) fn part(&self, token: Token) {
+        let mut known = self.known();
+        known.gone.push_back(token);
+        if known.gone.len() > self.gone_max
+            && let Some(oldest) = known.gone.pop_front()
+        {
+            known.by_token.remove(&oldest.0);
+        }
     }
 
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Arc<Peer>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -109,7 +109,7 @@ impl Broker {
         drop(inside);
         let inner_address =
             inner.local_addr().map_err(|source| BrokerError::Inner { source: source.into() })?;
-        let peers = Arc::new(Peers::default());
+        let peers = Arc::new(Peers::new(config.connections_max.get()));
         let house = Arc::new(House {
             gate: Gate::new(context.clone()),
             users: Users::new(config),
@@ -151,6 +151,8 @@ impl Broker {
             // None of them ends by itself.
             Some(Err(error)) = serving.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
+        // The addresses are free once this returns; the connections end with the runtime.
+        serving.shutdown().await;
         self.runtime.stop().await;
         self.context.health.change(SourceState::Stopped);
     }

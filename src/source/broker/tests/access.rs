@@ -21,10 +21,6 @@ fn allow(action: Option<AccessAction>, topics: &[&str]) -> AccessRule {
     AccessRule { allow: true, username: None, client_id: None, action, topics }
 }
 
-fn refusals(broker: &Running, problem: Problem) -> u64 {
-    broker.context.health.metrics.problem(problem.reason()).get()
-}
-
 async fn code(broker: &Running, login: Login<'_>) -> Option<u8> {
     Device::open(broker.address, login.version).await.login(login).await
 }
@@ -45,7 +41,7 @@ async fn only_users_with_their_password_get_in() {
         }
         assert_eq!(code(&broker, login(None)).await, Some(not_authorized));
     }
-    assert_eq!(refusals(&broker, Problem::NotAuthorized), 10);
+    assert_eq!(broker.problems(Problem::NotAuthorized), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +70,7 @@ async fn a_publish_that_the_rules_forbid_is_never_taken() {
     let incoming = broker.next().await;
     assert_eq!(&incoming.event.payload[..], b"allowed");
     incoming.custody.accept();
-    assert_eq!(refusals(&broker, Problem::NotAuthorized), 5);
+    assert_eq!(broker.problems(Problem::NotAuthorized), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +104,7 @@ async fn a_refused_subscription_gets_a_failure_code_and_no_messages() {
         other.publish("secret/t", 1, 7, b"secret").await;
         assert_eq!(answer(other.see(PATIENCE).await).1, 7);
         assert_eq!(device.see(WATCH).await, Seen::Nothing);
-        assert_eq!(refusals(&broker, Problem::SubscriptionRefused), 2);
+        assert_eq!(broker.problems(Problem::SubscriptionRefused), 2);
     }
 }
 

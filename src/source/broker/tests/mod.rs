@@ -70,6 +70,11 @@ impl Running {
         events
     }
 
+    /// How often `problem` was counted.
+    fn problems(&self, problem: Problem) -> u64 {
+        self.context.health.metrics.problem(problem.reason()).get()
+    }
+
     async fn until(&self, condition: impl Fn() -> bool) {
         until(condition).await;
     }

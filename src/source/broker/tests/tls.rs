@@ -119,8 +119,7 @@ async fn with_a_client_authority_only_its_certificates_get_in() {
             assert_eq!(device.see(PATIENCE).await, Seen::Closed, "{identity:?}");
         }
     }
-    let refused = broker.context.health.metrics.problem(Problem::Protocol.reason());
-    broker.until(|| refused.get() == 2).await;
+    broker.until(|| broker.problems(Problem::Protocol) == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,10 +88,14 @@ async fn garbage_on_the_port_harms_nobody() {
     let mut broker = Running::start().await;
     let mut neighbour = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
     let mut random = fastrand::Rng::with_seed(7);
-    let http = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n".to_vec();
-    let mut pieces = vec![http, vec![0; 100], vec![0xff; 100], vec![0x10, 0xff, 0xff, 0xff, 0x7f]];
-    pieces.extend((0..50).map(|_| (0..random.usize(1..300)).map(|_| random.u8(..)).collect()));
-    for piece in pieces {
+    for piece in [&b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"[..], &[0; 100], &[0xff; 100]] {
+        let mut stranger = Device::open(broker.address, Version::V311).await;
+        stranger.send(piece).await;
+        assert_eq!(stranger.see(PATIENCE).await, Seen::Closed, "{piece:?}");
+    }
+    broker.until(|| broker.problems(Problem::Protocol) == 3).await;
+    for _ in 0..50 {
+        let piece: Vec<u8> = (0..random.usize(1..300)).map(|_| random.u8(..)).collect();
         let mut stranger = Device::open(broker.address, Version::V311).await;
         stranger.send(&piece).await;
     }
@@ -130,6 +134,20 @@ async fn a_packet_over_the_limit_ends_its_connection_only() {
         }
     }
     assert!(broker.incoming.try_recv().is_err());
+    broker.until(|| broker.problems(Problem::Protocol) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_id_belongs_to_the_last_who_came_with_it() {
+    for version in BOTH {
+        let broker = Running::start().await;
+        let mut first = Device::connect(broker.address, Login::new(version, "d")).await;
+        let _second = Device::connect(broker.address, Login::new(version, "d")).await;
+        while let Seen::Packet(packet) = first.see(PATIENCE).await {
+            assert_eq!(packet.first, 0xe0, "{packet:?} is only a DISCONNECT");
+        }
+        broker.until(|| broker.problems(Problem::SessionTakenOver) == 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +164,7 @@ async fn devices_over_the_limit_are_turned_away_and_it_is_said() {
         said.detail(),
         Some("2 devices are connected, which is connections_max: no more are let in")
     );
-    assert_eq!(health.metrics.problem(Problem::TooManyConnections.reason()).get(), 1);
+    assert_eq!(broker.problems(Problem::TooManyConnections), 1);
     drop((first, second));
     let address = broker.address;
     tokio::time::timeout(PATIENCE, async {
