@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, sleep, timeout};
 use tracing::warn;
 
-use super::cover;
+use super::cover::{self, Cover};
 use super::failure::Failure;
 use super::wire::{Ended, Grant, Requests, Subscription, Version};
 use crate::config::MqttSource;
@@ -22,8 +22,7 @@ const REFUSED_RETRY: Duration = Duration::from_mins(5);
 /// The session of one source.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Filters of which no topic matches two.
-    cover: Vec<TopicFilter>,
+    cover: Cover,
     /// The broker has accepted us before, so it should know us.
     known: bool,
     /// What the session has been granted since this process started.
@@ -35,7 +34,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(subscriptions: &[TopicFilter]) -> Self {
         Self {
-            cover: cover::disjoint(subscriptions),
+            cover: Cover::of(subscriptions),
             known: false,
             granted: BTreeSet::new(),
             repeats_retained: false,
@@ -67,8 +66,8 @@ impl Session {
         requests: &Requests,
         grants: mpsc::Receiver<Vec<Grant>>,
     ) -> Failure {
-        let mut inquiry = Inquiry { context, source, requests, grants, complaints: Vec::new() };
-        let mut wanted = self.cover.clone();
+        let mut inquiry = Inquiry { context, source, requests, grants, complaints: self.doubled() };
+        let mut wanted = self.cover.filters.clone();
         if self.repeats_retained {
             wanted.retain(|filter| !self.granted.contains(filter));
         }
@@ -90,6 +89,17 @@ impl Session {
             wanted = answers.refused.into_iter().map(|(filter, _)| filter).collect();
             sleep(REFUSED_RETRY).await;
         }
+    }
+}
+
+impl Session {
+    fn doubled(&self) -> Vec<String> {
+        let pairs = self.cover.apart.iter().map(|(one, other)| {
+            format!(
+                "`{one}` and `{other}` overlap, and one filter over both would reach into a shared subscription: what matches both may be stored twice"
+            )
+        });
+        pairs.collect()
     }
 }
 

@@ -97,7 +97,8 @@ pub(super) fn explain(error: &io::Error, server_name: &str) -> Option<String> {
         });
     };
     Some(match certificate {
-        CertificateError::UnknownIssuer => {
+        // A signature does not fit when the authority was made anew under its old name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the broker's certificate comes from an authority that is not trusted here: set `tls.ca_file` to it".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use super::rig::within;
 
@@ -15,6 +14,7 @@ pub(super) struct Mosquitto {
     child: Child,
     pub(super) port: u16,
     directory: TempDir,
+    starts: usize,
 }
 
 impl Mosquitto {
@@ -36,7 +36,7 @@ impl Mosquitto {
         );
         std::fs::write(directory.path().join("config"), config).unwrap();
         let child = spawn(&directory);
-        let mosquitto = Self { child, port, directory };
+        let mosquitto = Self { child, port, directory, starts: 1 };
         mosquitto.ready().await;
         mosquitto
     }
@@ -56,12 +56,18 @@ impl Mosquitto {
 
     pub(super) async fn start_again(&mut self) {
         self.child = spawn(&self.directory);
+        self.starts += 1;
         self.ready().await;
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     async fn ready(&self) {
         within("Mosquitto listens", async {
-            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            // All listeners are open then, WebSockets too, which come last.
+            while self.log().matches(" running").count() < self.starts {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })

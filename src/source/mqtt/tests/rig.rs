@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -93,28 +93,31 @@ impl Rig {
         wanted: impl Fn(&SourceState) -> bool,
     ) -> impl Future<Output = SourceState> {
         let health = self.health.clone();
-        within(what, async move {
+        let what = what.to_owned();
+        let place = std::panic::Location::caller();
+        async move {
+            let asked = Instant::now();
             loop {
                 let (state, _) = health.state();
                 if wanted(&state) {
                     return state;
                 }
+                assert!(asked.elapsed() < PATIENCE, "not {what}, but {state:?} ({place})");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        })
+        }
     }
 
     #[track_caller]
     pub(super) fn connected(&self) -> impl Future<Output = SourceState> {
-        self.until("the source is connected", |state| *state == SourceState::Connected)
+        self.until("connected", |state| *state == SourceState::Connected)
     }
 
     /// The text of the state once it is disconnected.
     #[track_caller]
     pub(super) fn disconnected(&self) -> impl Future<Output = String> {
-        let state = self.until("the source is disconnected", |state| {
-            matches!(state, SourceState::Disconnected(_))
-        });
+        let state =
+            self.until("disconnected", |state| matches!(state, SourceState::Disconnected(_)));
         async { state.await.detail().unwrap().to_owned() }
     }
 
@@ -145,7 +148,7 @@ impl Rig {
 
     /// Stops the source, which must not take long.
     pub(super) async fn stop(self) -> Duration {
-        let asked = std::time::Instant::now();
+        let asked = Instant::now();
         self.stop.cancel();
         within("the source stops", self.task).await.unwrap();
         assert_eq!(self.health.state().0, SourceState::Stopped);

@@ -2,12 +2,11 @@
 
 use rumqttc::QoS;
 
+use super::BOTH;
 use super::mosquitto::{Mosquitto, publish};
 use super::rig::{Rig, config, numbered, text};
 use crate::config::MqttProtocol;
 use crate::source::Problem;
-
-const BOTH: [MqttProtocol; 2] = [MqttProtocol::V5, MqttProtocol::V311];
 
 #[tokio::test]
 async fn events_arrive_in_order_and_acknowledged_ones_never_again() {
