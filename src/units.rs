@@ -15,7 +15,7 @@ pub enum InvalidQuantity {
         example: String,
     },
     /// `12parsecs`
-    #[error("has no unit `{unit}`; there are {known}")]
+    #[error("must have one of the units {known}, not `{}`", unit.trim())]
     UnknownUnit {
         /// What stands in the place of the unit.
         unit: String,
@@ -170,7 +170,10 @@ mod tests {
             ("", "must be a whole number with a unit, as in \"64MiB\""),
             ("1.5GiB", "must be a whole number with a unit, as in \"64MiB\""),
             ("-1MiB", "must be a whole number with a unit, as in \"64MiB\""),
-            ("1mb", "has no unit `mb`; there are B, KB, KiB, MB, MiB, GB, GiB, TB and TiB"),
+            (
+                "1mb",
+                "must have one of the units B, KB, KiB, MB, MiB, GB, GiB, TB and TiB, not `mb`",
+            ),
             ("16777216TiB", "is too large"),
             ("99999999999999999999B", "is too large"),
         ] {
@@ -194,8 +197,8 @@ mod tests {
             ("30", "needs a unit, as in \"30s\""),
             ("", "must be a whole number with a unit, as in \"30s\""),
             ("1.5h", "must be a whole number with a unit, as in \"30s\""),
-            ("1h 30m", "has no unit `h `; there are ms, s, m, h and d"),
-            ("5us", "has no unit `us`; there are ms, s, m, h and d"),
+            ("1h 30m", "must have one of the units ms, s, m, h and d, not `h`"),
+            ("5us", "must have one of the units ms, s, m, h and d, not `us`"),
             ("30m1h", "must have its units from large to small, each once, as in \"1h30m\""),
             ("1s1s", "must have its units from large to small, each once, as in \"1h30m\""),
             ("999999999999999999d", "is too large"),

@@ -14,6 +14,26 @@ use serde_json::{Map, Value};
 use super::{Event, PublishProperties, Record};
 use crate::name::RuleName;
 
+/// Every column that an event can have, for checking templates.
+pub const COLUMNS: [&str; 16] = [
+    "event",
+    "id",
+    "clientid",
+    "username",
+    "payload",
+    "payload_encoding",
+    "peerhost",
+    "peername",
+    "topic",
+    "qos",
+    "flags",
+    "pub_props",
+    "publish_received_at",
+    "timestamp",
+    "node",
+    "metadata",
+];
+
 /// How the payload stands in a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PayloadAs {
@@ -353,6 +373,17 @@ mod tests {
         assert_eq!(with(PayloadAs::Json, b"{\"a\":1}"), (serde_json::json!({"a": 1}), None));
         assert_eq!(with(PayloadAs::Json, b"no json"), ("no json".into(), None));
         assert_eq!(with(PayloadAs::Json, binary), ("AQJBQoGC".into(), base64()));
+    }
+
+    #[test]
+    fn the_list_of_columns_has_the_keys_of_a_body_in_their_order() {
+        let body = BodyFormat {
+            payload_as: PayloadAs::Base64,
+            ..format(PayloadAs::Auto, UndefinedAs::Null)
+        };
+        let mut keys = Vec::new();
+        body.columns(&record(b"x"), &mut |key, _| keys.push(key));
+        assert_eq!(keys, COLUMNS);
     }
 
     #[test]

@@ -38,11 +38,19 @@ pub enum Escape {
     Url,
 }
 
-/// A parsed template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A parsed template. `Debug` shows its source, or `***` where that holds a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     source: Box<str>,
     parts: Box<[Part]>,
+    masked: bool,
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = if self.masked { "***" } else { &*self.source };
+        write!(formatter, "Template({shown:?})")
+    }
 }
 
 /// A piece of a template.
@@ -123,7 +131,20 @@ impl Template {
         if !literal.is_empty() {
             parts.push(Part::Literal(literal.into()));
         }
-        Ok(Self { source: source.into(), parts: parts.into() })
+        Ok(Self { source: source.into(), parts: parts.into(), masked: false })
+    }
+
+    /// The template that renders `text` as it is, which `Debug` does not show.
+    #[must_use]
+    pub fn secret(text: &str) -> Self {
+        let parts = [Part::Literal(text.into())].into();
+        Self { source: literal(text).into(), parts, masked: true }
+    }
+
+    /// The same template, which `Debug` does not show.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { masked: true, ..self }
     }
 
     /// The text it was parsed from.
@@ -139,6 +160,35 @@ impl Template {
             Part::Placeholder(placeholder) => Some(placeholder),
         })
     }
+}
+
+/// The template text that renders as `text`: every `$` before a brace is written as `${$}`.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    text.replace("${", "${$}{")
+}
+
+/// What looks like a placeholder in `source` and is literal text, such as `${ a }`, `${a-b}` or `${l[1]}`.
+#[must_use]
+pub fn lookalikes(source: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(start) = rest.find("${") {
+        let tail = rest.get(start..).unwrap_or_default();
+        let length = match scan(tail) {
+            Scanned::Placeholder { length, .. } => length,
+            Scanned::Dollar => "${$}".len(),
+            Scanned::End | Scanned::Text | Scanned::BrokenJson => "$".len(),
+        };
+        let whole = tail.find('}').and_then(|end| tail.get(..=end));
+        if let (Scanned::Text, Some(whole)) = (scan(tail), whole)
+            && whole.rfind("${") == Some(0)
+        {
+            found.push(whole);
+        }
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    found
 }
 
 /// What stands at a `${`.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Escape, Template, join_path, request_path};
+use super::{Escape, Template, join_path, literal, lookalikes, request_path};
 
 /// Vectors made by running EMQX's own code.
 const VECTORS: &str =
@@ -127,6 +127,29 @@ fn the_placeholders_of_a_template_name_their_columns() {
     let places: Vec<_> =
         template.placeholders().map(|place| (place.column(), place.position())).collect();
     assert_eq!(places, [(Some("payload"), 1), (Some("topic"), 14), (None, 27)]);
+}
+
+#[test]
+fn a_text_made_literal_renders_as_itself_and_a_secret_is_not_shown() {
+    let data = json!({ "a": "A" });
+    for text in ["${a}", "$${a}", "${$}{a}", "${", "plain", "${json:a}"] {
+        assert_eq!(render(&literal(text), &data), text);
+        let secret = Template::secret(text);
+        assert_eq!(secret.render(&data, Escape::None), text);
+        assert_eq!(Template::parse(secret.source()).unwrap().render(&data, Escape::None), text);
+        assert_eq!(format!("{secret:?}"), "Template(\"***\")");
+    }
+    let shown = Template::parse("x${a}").unwrap();
+    assert_eq!(
+        format!("{shown:?} {:?}", shown.clone().masked()),
+        "Template(\"x${a}\") Template(\"***\")"
+    );
+}
+
+#[test]
+fn what_only_looks_like_a_placeholder_is_found() {
+    let source = "${a} ${ a } ${$} ${a-b} ${l[1]} ${ open ${a} ${x y";
+    assert_eq!(lookalikes(source), ["${ a }", "${a-b}", "${l[1]}"]);
 }
 
 #[test]

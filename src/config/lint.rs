@@ -1,0 +1,261 @@
+//! Checks over the whole config: what contradicts itself, and what works but can lose records or never drain.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::{Config, Durability, MqttSource, Order, Sink, Source, WhenFull};
+use crate::event::Qos;
+use crate::event::json::PayloadAs;
+use crate::name::{SinkName, SourceName};
+use crate::units::size_text;
+
+/// A round trip of a mobile uplink on a good day.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+/// Under this a sink that sends one request at a time and cannot be told otherwise is worth a word, in records/s.
+const SLOW: u64 = 100;
+/// Under this a queue holds minutes rather than hours.
+const QUEUE_BYTES_SMALL: u64 = 64 << 20;
+
+/// Records per second that `sink` can deliver at most when each request takes `round_trip`, whatever the service can
+/// do: requests in flight, times records in each. Order per key counts as if keys were many.
+#[must_use]
+pub fn records_per_second_max(sink: &Sink, round_trip: Duration) -> u64 {
+    let in_flight = match sink.order {
+        Order::Sink => 1,
+        Order::Key | Order::None => sink.concurrency.get(),
+    };
+    let records =
+        u128::try_from(in_flight.saturating_mul(sink.batch.records_max.get())).unwrap_or(u128::MAX);
+    let micros = round_trip.as_micros().max(1);
+    u64::try_from(records.saturating_mul(1_000_000) / micros).unwrap_or(u64::MAX)
+}
+
+/// Reports what is wrong and warns of what is risky.
+pub(super) fn check(reader: &Reader<'_>, config: &Config) {
+    check_listeners(reader, config);
+    check_intake(reader, config);
+    check_client_ids(reader, config);
+    warn_of_idle_parts(reader, config);
+    warn_of_sources(reader, config);
+    for (name, sink) in &config.sinks {
+        warn_of_sink(reader, &sink_key(reader, name), sink);
+    }
+    warn_of_disk(reader, config);
+}
+
+/// The table of a sink: its own, or that of the webhook which it came from.
+fn sink_key(reader: &Reader<'_>, name: &SinkName) -> String {
+    let own = format!("sinks.{name}");
+    if reader.has(&own) { own } else { format!("webhooks.{name}") }
+}
+
+fn check_listeners(reader: &Reader<'_>, config: &Config) {
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let metrics = config.metrics_listen.map(|address| ("metrics.listen".to_owned(), address));
+    for (key, address) in broker_listeners(config).into_iter().chain(metrics) {
+        let clash = taken.iter().find(|(_, other)| {
+            let same_ip = other.ip() == address.ip()
+                || other.ip().is_unspecified()
+                || address.ip().is_unspecified();
+            address.port() != 0 && other.port() == address.port() && same_ip
+        });
+        if let Some((other_key, other)) = clash {
+            reader.problem_with(
+                &key,
+                format!("cannot listen on {address}: `{other_key}` has {other}"),
+            );
+        }
+        taken.push((key, address));
+    }
+}
+
+#[cfg(feature = "broker")]
+fn broker_listeners(config: &Config) -> Vec<(String, SocketAddr)> {
+    let of_source = |(name, source): (&SourceName, &Source)| match source {
+        Source::Broker(broker) => {
+            let listeners = broker.listeners.iter().enumerate();
+            let key = |index| format!("sources.{name}.listen[{index}]");
+            listeners.map(|(index, listener)| (key(index), listener.address)).collect()
+        }
+        Source::Mqtt(_) => Vec::new(),
+    };
+    config.sources.iter().flat_map(of_source).collect()
+}
+
+#[cfg(not(feature = "broker"))]
+fn broker_listeners(_config: &Config) -> Vec<(String, SocketAddr)> {
+    Vec::new()
+}
+
+/// A packet that the intake cannot hold could never be taken.
+fn check_intake(reader: &Reader<'_>, config: &Config) {
+    let intake = config.gateway.intake_bytes_max.get();
+    for (name, source) in &config.sources {
+        let packet = match source {
+            Source::Mqtt(mqtt) => mqtt.packet_bytes_max,
+            #[cfg(feature = "broker")]
+            Source::Broker(broker) => broker.packet_bytes_max,
+        };
+        let packet = u64::from(packet.get());
+        if u64::try_from(intake).is_ok_and(|intake| intake < packet) {
+            reader.problem_with(
+                &format!("sources.{name}.max_packet_bytes"),
+                format!(
+                    "must not be more than `gateway.intake_max_bytes`: a packet of {} would never be taken",
+                    size_text(packet)
+                ),
+            );
+        }
+    }
+}
+
+/// Two connections with one client id throw each other out for ever.
+fn check_client_ids(reader: &Reader<'_>, config: &Config) {
+    let mut taken: Vec<(&SourceName, &MqttSource)> = Vec::new();
+    for (name, source) in mqtt_sources(config) {
+        let same = |other: &MqttSource| {
+            source.client_id.is_some()
+                && other.client_id == source.client_id
+                && (&other.host, other.port) == (&source.host, source.port)
+        };
+        if let Some((other, _)) = taken.iter().find(|(_, other)| same(other)) {
+            reader.problem_with(
+                &format!("sources.{name}.client_id"),
+                format!("is the client id of `sources.{other}` on the same broker: each would throw the other out"),
+            );
+        }
+        taken.push((name, source));
+    }
+}
+
+#[cfg_attr(
+    not(feature = "broker"),
+    expect(
+        clippy::unnecessary_filter_map,
+        reason = "there are other sources with the feature `broker`"
+    )
+)]
+fn mqtt_sources(config: &Config) -> impl Iterator<Item = (&SourceName, &MqttSource)> {
+    config.sources.iter().filter_map(|(name, source)| match source {
+        Source::Mqtt(mqtt) => Some((name, mqtt)),
+        #[cfg(feature = "broker")]
+        Source::Broker(_) => None,
+    })
+}
+
+fn warn_of_idle_parts(reader: &Reader<'_>, config: &Config) {
+    if config.rules.is_empty() {
+        reader.warn_of(
+            "",
+            "there is no `[webhooks.NAME]` and no `[rules.NAME]`: nothing is taken or delivered",
+        );
+        return;
+    }
+    let used: BTreeSet<&SinkName> = config.rules.values().flat_map(|rule| &rule.sinks).collect();
+    for name in config.sinks.keys().filter(|name| !used.contains(name)) {
+        reader
+            .warn_of(&sink_key(reader, name), "no rule and no webhook sends anything to this sink");
+    }
+    let listened = |source: &SourceName| {
+        config.rules.values().any(|rule| rule.sources.is_empty() || rule.sources.contains(source))
+    };
+    for name in config.sources.keys().filter(|name| !listened(name)) {
+        reader.warn_of(
+            &format!("sources.{name}"),
+            "no rule and no webhook wants anything from this source",
+        );
+    }
+}
+
+fn warn_of_sources(reader: &Reader<'_>, config: &Config) {
+    for (name, source) in mqtt_sources(config) {
+        if source.qos_max == Qos::AtMostOnce {
+            reader.warn_of(
+                &format!("sources.{name}.max_qos"),
+                "the broker sends at QoS 0: what comes while Waypost or the link is down is lost",
+            );
+        }
+    }
+}
+
+fn warn_of_sink(reader: &Reader<'_>, key: &str, sink: &Sink) {
+    let warn = |part: &str, message: &str| reader.warn_of(&format!("{key}.{part}"), message);
+    match sink.queue.when_full {
+        WhenFull::Block => warn(
+            "queue.when_full",
+            "with `block` a full queue stops acknowledging to the sources it is fed from, for every sink: brokers then \
+             drop messages by their own limits (Mosquitto after 1000 for a client), uncounted here",
+        ),
+        WhenFull::DropOldest | WhenFull::DropNewest => {}
+    }
+    if sink.queue.bytes_max.get() < QUEUE_BYTES_SMALL {
+        let message = format!(
+            "{} is little for a queue: at 100 records of 256 bytes a second it is full in {} minutes",
+            size_text(sink.queue.bytes_max.get()),
+            sink.queue.bytes_max.get() / (100 * 256 * 60)
+        );
+        warn("queue.max_bytes", &message);
+    }
+    if sink.queue.durability == Durability::Process {
+        warn(
+            "queue.durability",
+            "with `process` a power cut loses messages that were acknowledged",
+        );
+    }
+    if sink.request.payload_as == PayloadAs::Text {
+        warn(
+            "payload_as",
+            "with `text` a payload that is not UTF-8 is damaged for good, as in EMQX",
+        );
+    }
+    let rate = records_per_second_max(sink, ROUND_TRIP);
+    if sink.order == Order::Sink && rate < SLOW {
+        let batched = rate.saturating_mul(100);
+        let message = format!(
+            "with `sink` there is one request at a time: at a round trip of 50 ms at most {rate} records a second; with \
+             `batch = {{ max_records = {} }}` {batched}",
+            sink.batch.records_max.get().saturating_mul(100)
+        );
+        warn("order", &message);
+    }
+    warn_of_batch(reader, key, sink);
+}
+
+fn warn_of_batch(reader: &Reader<'_>, key: &str, sink: &Sink) {
+    let single = sink.batch.records_max.get() == 1;
+    for part in ["linger", "format"] {
+        let part = format!("{key}.batch.{part}");
+        if single && reader.has(&part) {
+            reader.warn_of(&part, "has no effect while `batch.max_records` is 1");
+        }
+    }
+    if !single && sink.request.body.is_some() {
+        reader.warn_of(
+            &format!("{key}.body"),
+            "the records of a batch carry no `record_id` with a body of your own: the service cannot tell a repeated \
+             record from a new one",
+        );
+    }
+    if sink.order == Order::Sink && reader.has(&format!("{key}.concurrency")) {
+        reader.warn_of(&format!("{key}.concurrency"), "has no effect with `order = \"sink\"`");
+    }
+}
+
+fn warn_of_disk(reader: &Reader<'_>, config: &Config) {
+    let partition = (reader.surroundings.partition_bytes)(&config.gateway.data_dir);
+    let quotas = config.sinks.values().map(|sink| sink.queue.bytes_max.get());
+    let quotas = quotas.fold(0_u64, u64::saturating_add);
+    if let Some(partition) = partition.filter(|partition| quotas > partition / 10 * 9) {
+        reader.warn_of(
+            "gateway.data_dir",
+            format!(
+                "the queues may take {} together, and the partition has {}: the disk can \
+                 fill up before a queue reaches its quota",
+                size_text(quotas),
+                size_text(partition)
+            ),
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! `[webhooks.NAME]`, `[rules.NAME]` and `[sinks.NAME]`: who sends what where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::Path;
+
+use super::reader::{Table, Value};
+use super::words::{known_words, nearest};
+use super::{Rule, Sink, sink};
+use crate::event::EventKind;
+use crate::name::{RuleName, SinkName, SourceName};
+use crate::topic::TopicFilter;
+
+/// Events of EMQX that this version does not have.
+const EVENTS_ABSENT: [&str; 19] = [
+    "message.delivered",
+    "message.acked",
+    "message.dropped",
+    "delivery.dropped",
+    "client.connect",
+    "client.connected",
+    "client.disconnected",
+    "client.connack",
+    "client.ping",
+    "client.subscribe",
+    "client.unsubscribe",
+    "client.check_authz_complete",
+    "client.check_authn_complete",
+    "session.created",
+    "session.resumed",
+    "session.terminated",
+    "session.subscribed",
+    "session.unsubscribed",
+    "schema.validation_failed",
+];
+
+/// What can be named elsewhere in the file, also where its own table is wrong.
+pub(super) struct Names {
+    sources: BTreeSet<String>,
+    sinks: BTreeSet<String>,
+}
+
+impl Names {
+    /// The names that `root` has tables for.
+    pub(super) fn declared(root: &mut Table<'_>) -> Self {
+        let keys = |table: &Table<'_>| table.entries().map(|(name, _)| name.to_owned()).collect();
+        let sources = keys(&root.quiet_table("sources"));
+        let mut sinks: BTreeSet<String> = keys(&root.quiet_table("sinks"));
+        for (name, webhook) in root.quiet_table("webhooks").entries() {
+            if !webhook.has("sink") {
+                sinks.insert(name.to_owned());
+            }
+        }
+        Self { sources, sinks }
+    }
+}
+
+/// Rules and sinks as they were read so far.
+struct Routes<'a> {
+    names: &'a Names,
+    queue_bytes_default: std::num::NonZeroU64,
+    rules: BTreeMap<RuleName, Rule>,
+    sinks: BTreeMap<SinkName, Sink>,
+}
+
+/// Everything that routes, with webhooks taken apart into a rule and a sink of the same name.
+pub(super) fn rules_and_sinks(
+    root: &mut Table<'_>,
+    names: &Names,
+    data_dir: &Path,
+) -> (BTreeMap<RuleName, Rule>, BTreeMap<SinkName, Sink>) {
+    let partition_bytes = (root.reader.surroundings.partition_bytes)(data_dir);
+    let queue_bytes_default = sink::queue_bytes_default(partition_bytes);
+    let mut routes =
+        Routes { names, queue_bytes_default, rules: BTreeMap::new(), sinks: BTreeMap::new() };
+    let (sinks, rules, webhooks) =
+        (root.table("sinks"), root.table("rules"), root.table("webhooks"));
+    for (name, value) in sinks.entries() {
+        routes.add_sink(name, &value);
+    }
+    for (name, value) in rules.entries() {
+        routes.add_rule(name, &value);
+    }
+    for (name, value) in webhooks.entries() {
+        if rules.has(name) {
+            value.wrong_key(format!(
+                "there is a rule of this name too, `[rules.{name}]`: a webhook is a rule"
+            ));
+        }
+        if sinks.has(name) && !value.has("sink") {
+            value.wrong_key(format!(
+                "there is a sink of this name too, `[sinks.{name}]`; to send there write `sink = \"{name}\"`"
+            ));
+        }
+        routes.add_webhook(name, &value);
+    }
+    (routes.rules, routes.sinks)
+}
+
+impl Routes<'_> {
+    fn add_sink(&mut self, name: &str, value: &Value<'_>) {
+        let name = value.name(name, SinkName::new);
+        let Some(mut table) = value.table() else { return };
+        let sink = sink::sink(&mut table, self.queue_bytes_default);
+        table.finish();
+        if let (Some(name), Some(sink)) = (name, sink) {
+            self.sinks.insert(name, sink);
+        }
+    }
+
+    fn add_rule(&mut self, name: &str, value: &Value<'_>) {
+        let name = value.name(name, RuleName::new);
+        let Some(mut table) = value.table() else { return };
+        let sources = self.sources(&mut table);
+        let topics = topics(&mut table);
+        let sinks = table.require("sinks", "[\"cloud\"]").and_then(|value| {
+            value.some("a rule without a sink would do nothing", |element| self.sink_name(element))
+        });
+        table.finish();
+        if let (Some(name), Some(sinks)) = (name, sinks) {
+            let events = EventKind::ALL.to_vec();
+            self.rules.insert(name, Rule { sources, events, topics, sinks });
+        }
+    }
+
+    fn add_webhook(&mut self, name: &str, value: &Value<'_>) {
+        let rule_name = value.name(name, RuleName::new);
+        let Some(mut table) = value.table() else { return };
+        let sources = self.sources(&mut table);
+        let events = table.or("events", EventKind::ALL.to_vec(), |value| {
+            value.some("leave it out for every event there is", event_kind)
+        });
+        let topics = topics(&mut table);
+        let sink_name = if let Some(named) = table.get("sink") {
+            only_here(&mut table);
+            self.sink_name(&named)
+        } else {
+            self.inline_sink(name, &mut table)
+        };
+        table.finish();
+        if let (Some(rule_name), Some(sink_name)) = (rule_name, sink_name) {
+            self.rules.insert(rule_name, Rule { sources, events, topics, sinks: vec![sink_name] });
+        }
+    }
+
+    /// The sink of a webhook, under the name of the webhook.
+    fn inline_sink(&mut self, name: &str, table: &mut Table<'_>) -> Option<SinkName> {
+        let sink = sink::sink(table, self.queue_bytes_default);
+        // A bad name was told of with the webhook.
+        let name = SinkName::new(name).ok()?;
+        if let Some(sink) = sink {
+            self.sinks.insert(name.clone(), sink);
+        }
+        Some(name)
+    }
+
+    fn sources(&self, table: &mut Table<'_>) -> Vec<SourceName> {
+        table.or("sources", Vec::new(), |value| {
+            value.some("leave it out for every source", |element| {
+                declared(element, "source", &self.names.sources, SourceName::new)
+            })
+        })
+    }
+
+    fn sink_name(&self, value: &Value<'_>) -> Option<SinkName> {
+        declared(value, "sink", &self.names.sinks, SinkName::new)
+    }
+}
+
+/// A name that stands for one of `there`.
+fn declared<N, E: Display>(
+    value: &Value<'_>,
+    kind: &str,
+    there: &BTreeSet<String>,
+    parse: impl FnOnce(&str) -> Result<N, E>,
+) -> Option<N> {
+    let name = value.text()?;
+    if there.contains(&name) {
+        // A bad name is told of where it is given.
+        return parse(&name).ok();
+    }
+    let names = || there.iter().map(String::as_str);
+    let advice = match nearest(&name, names()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known are {}", known_words(names())),
+    };
+    value.wrong(format!("there is no {kind} `{name}`; {advice}"))
+}
+
+fn topics(table: &mut Table<'_>) -> Vec<TopicFilter> {
+    let all = || vec![TopicFilter::new("#").expect("`#` is a filter")];
+    let topics = table.get("topics").and_then(|value| {
+        value.some("leave it out for every topic", |element| element.parsed(TopicFilter::new))
+    });
+    topics.unwrap_or_else(all)
+}
+
+fn event_kind(value: &Value<'_>) -> Option<EventKind> {
+    let name = value.text()?;
+    let known = EventKind::ALL.into_iter().find(|kind| kind.name() == name);
+    if known.is_some() {
+        return known;
+    }
+    let there = known_words(EventKind::ALL.iter().map(|kind| kind.name()));
+    if EVENTS_ABSENT.contains(&&*name) {
+        return value
+            .wrong(format!("this version of Waypost does not have `{name}`; it has {there}"));
+    }
+    let advice = match nearest(&name, EventKind::ALL.iter().map(|kind| kind.name())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known are {there}"),
+    };
+    value.wrong(format!("there is no event `{name}`; {advice}"))
+}
+
+/// With `sink = "NAME"`, the keys of a sink stand there and not here.
+fn only_here(table: &mut Table<'_>) {
+    for key in sink::KEYS {
+        if let Some(value) = table.get(key) {
+            value.wrong_key("belongs to the sink that `sink` names; leave one of the two out");
+        }
+    }
+}

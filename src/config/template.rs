@@ -1,0 +1,113 @@
+//! Templates and headers of sinks, checked when the config is read rather than when a record is delivered.
+
+use http::header::HeaderName;
+use toml::de::DeValue;
+
+use super::reader::{Table, Value};
+use super::words::{known_words, nearest};
+use crate::event::json::COLUMNS;
+use crate::template::{Template, lookalikes};
+
+/// Headers that frame a message or belong to the connection: theirs to say is the HTTP client's.
+const CONNECTION_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Headers by which receivers tell a repeated request from a new one.
+const DELIVERY_HEADERS: [&str; 3] = ["webhook-id", "webhook-timestamp", "idempotency-key"];
+
+impl Value<'_> {
+    /// A template whose placeholders name columns that events have.
+    pub(super) fn template(&self) -> Option<Template> {
+        self.template_of(&self.with_environment(self.raw_text()?, true)?)
+    }
+
+    /// `text`, a part of this value, as a template.
+    pub(super) fn template_of(&self, text: &str) -> Option<Template> {
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(error) => return self.wrong(error.to_string()),
+        };
+        let mut good = true;
+        for column in template.placeholders().filter_map(|place| place.column()) {
+            if COLUMNS.contains(&column) {
+                continue;
+            }
+            good = false;
+            let advice = match nearest(column, COLUMNS.into_iter()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known are {}", known_words(COLUMNS.into_iter())),
+            };
+            self.wrong::<()>(format!("there is no column `{column}` in an event; {advice}"));
+        }
+        for literal in lookalikes(text) {
+            self.reader.warn_of(
+                &self.path,
+                format!(
+                    "`{literal}` is sent as it stands: a placeholder is `${{`, a path of letters, digits, `_` \
+                     and `.`, and `}}`"
+                ),
+            );
+        }
+        good.then_some(template)
+    }
+
+    /// The value of a header: a template, or a secret that is none.
+    fn header_value(&self) -> Option<Template> {
+        let template = if let DeValue::Table(_) = self.content {
+            Template::secret(self.secret()?.expose())
+        } else {
+            let template = self.template()?;
+            if self.raw_text()?.contains("${env:") { template.masked() } else { template }
+        };
+        if template.source().chars().any(|c| c.is_control() && c != '\t') {
+            return self.wrong_secret("must not have line breaks or control characters");
+        }
+        Some(template)
+    }
+}
+
+impl Table<'_> {
+    /// `headers = { NAME = template, .. }`
+    pub(super) fn headers(&mut self) -> Vec<(String, Template)> {
+        let Some(table) = self.get("headers").and_then(|value| value.table()) else {
+            return Vec::new();
+        };
+        let mut headers: Vec<(String, Template)> = Vec::new();
+        for (name, value) in table.entries() {
+            let lower = name.to_ascii_lowercase();
+            if HeaderName::try_from(name).is_err() {
+                value.wrong::<()>("is no header name");
+            } else if CONNECTION_HEADERS.contains(&&*lower) {
+                value.wrong::<()>("belongs to the connection and cannot be set");
+            } else if DELIVERY_HEADERS.contains(&&*lower) {
+                value.wrong::<()>(
+                    "is set by Waypost: the id of the record, the same on every attempt",
+                );
+            } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                value.wrong::<()>(
+                    "is there twice: header names are the same in upper and lower case",
+                );
+            } else if let Some(template) = value.header_value() {
+                headers.push((name.to_owned(), template));
+            }
+        }
+        headers
+    }
+
+    /// `query = { NAME = template, .. }`
+    pub(super) fn query(&mut self) -> Vec<(String, Template)> {
+        let Some(table) = self.get("query").and_then(|value| value.table()) else {
+            return Vec::new();
+        };
+        let parameters = table.entries();
+        parameters.filter_map(|(name, value)| Some((name.to_owned(), value.template()?))).collect()
+    }
+}
