@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::age::AgeClock;
+use super::ballast::Ballast;
 use super::book::Book;
 use super::quota::Quota;
 use super::shelf::Shelf;
@@ -57,6 +59,9 @@ pub(super) struct Shared {
     pub quota: Quota,
     pub commit_window_max: Duration,
     pub metrics: StoreMetrics,
+    pub ballast: Arc<Ballast>,
+    /// How many queues the store has open.
+    pub queues_open: Arc<AtomicUsize>,
     pub age: AgeClock,
     pub appended: watch::Sender<RecordNumber>,
     /// Wakes the committer.
