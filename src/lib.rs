@@ -6,10 +6,15 @@
 
 #[cfg(feature = "broker")]
 pub mod access;
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
+pub mod demo;
 pub mod event;
+pub mod ingest;
 pub mod metrics;
 pub mod name;
 #[cfg(feature = "broker")]

@@ -73,6 +73,7 @@ pub(super) struct Book {
     /// The latest committed records, consecutive, up to `next`.
     tail: VecDeque<InMemory>,
     tail_bytes: usize,
+    tail_bytes_max: usize,
     /// Records read from disk ahead of the reader, ascending.
     ahead: VecDeque<InMemory>,
     recovered: u64,
@@ -87,7 +88,7 @@ pub(super) struct Book {
 
 impl Book {
     /// Books of a queue whose numbers go on with `next`; everything below that is not settled waits.
-    pub(super) fn open(next: u64, mut settled: RangeSet) -> Self {
+    pub(super) fn open(next: u64, mut settled: RangeSet, tail_bytes_max: usize) -> Self {
         settled.remove(next..u64::MAX);
         settled.insert(0..1);
         let recovered = next - settled.count_in(0..next);
@@ -97,6 +98,7 @@ impl Book {
             in_flight: RangeSet::default(),
             tail: VecDeque::new(),
             tail_bytes: 0,
+            tail_bytes_max,
             ahead: VecDeque::new(),
             recovered,
             enqueued: 0,
@@ -140,13 +142,8 @@ impl Book {
         end - start - self.settled.count_in(start..end)
     }
 
-    /// Takes records that are durable now; they get the numbers from [`Self::next`] on. Of the latest, up to
-    /// `tail_bytes_max` stay in memory.
-    pub(super) fn commit(
-        &mut self,
-        records: impl IntoIterator<Item = InMemory>,
-        tail_bytes_max: usize,
-    ) {
+    /// Takes records that are durable now; they get the numbers from [`Self::next`] on.
+    pub(super) fn commit(&mut self, records: impl IntoIterator<Item = InMemory>) {
         for entry in records {
             assert_eq!(entry.record.number.0, self.next, "numbers are consecutive");
             self.next += 1;
@@ -154,11 +151,8 @@ impl Book {
             self.queued += 1;
             self.tail_bytes += memory_bytes(&entry);
             self.tail.push_back(entry);
-            while self.tail_bytes > tail_bytes_max {
-                self.pop_tail();
-            }
         }
-        self.forget_settled();
+        self.trim_tail();
     }
 
     /// Takes records that a failed commit left on disk after all.
@@ -198,7 +192,7 @@ impl Book {
         self.queued -= count;
         if count > 0 {
             self.is_cursor_stale = true;
-            self.forget_settled();
+            self.trim_tail();
         }
         count
     }
@@ -295,18 +289,15 @@ impl Book {
         }
     }
 
-    fn pop_tail(&mut self) {
-        self.tail_bytes -= self.tail.pop_front().as_ref().map_or(0, memory_bytes);
-    }
-
-    fn forget_settled(&mut self) {
+    fn trim_tail(&mut self) {
         let first = self.settled.next_absent(0);
-        let is_settled =
-            |front: Option<&InMemory>| front.is_some_and(|it| it.record.number.0 < first);
-        while is_settled(self.tail.front()) {
-            self.pop_tail();
+        while let Some(front) = self.tail.front()
+            && (front.record.number.0 < first || self.tail_bytes > self.tail_bytes_max)
+        {
+            self.tail_bytes -= memory_bytes(front);
+            self.tail.pop_front();
         }
-        while is_settled(self.ahead.front()) {
+        while self.ahead.front().is_some_and(|front| front.record.number.0 < first) {
             self.ahead.pop_front();
         }
     }

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::chunk::{self, CHUNK_BYTES_MAX, EncodedChunk, Header};
 use super::cursor::{self, Cursor};
-use super::sync::{self, SyncedOnPeriod};
+use super::sync;
 use super::totals::Totals;
 
 /// sled's unit of writing. Part of the format: a database opens only with the size it was made with.
@@ -125,8 +125,6 @@ pub(super) struct Generation {
     dir: PathBuf,
     chunks: sled::Db,
     cursors: sled::Tree,
-    /// Under `durability = "process"`. Declared last: dropping the database above syncs it for good.
-    on_period: Option<SyncedOnPeriod>,
 }
 
 impl fmt::Debug for Generation {
@@ -156,7 +154,7 @@ impl Generation {
         let (chunks, cursors) = receiver
             .recv_timeout(OPEN_TIMEOUT)
             .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))??;
-        let generation = Self { id, dir, chunks, cursors, on_period: None };
+        let generation = Self { id, dir, chunks, cursors };
         generation.make_durable(queue_dir)?;
         Ok(generation)
     }
@@ -190,22 +188,10 @@ impl Generation {
     /// Makes everything staged durable.
     pub(super) fn flush(&self) -> Result<(), GenerationError> {
         catching(|| self.chunks.flush())?;
-        if self.on_period.is_none() && sync::is_override_missing() {
+        if sync::is_override_missing() {
             sync::sync_file(&self.dir.join(DB_FILE)).map_err(GenerationError::Io)?;
         }
         Ok(())
-    }
-
-    /// From now on [`Self::flush`] hands the bytes to the kernel only, and [`Self::sync`] makes them durable.
-    pub(super) fn sync_on_period(&mut self) -> Result<(), GenerationError> {
-        let exempt = SyncedOnPeriod::exempt(&self.dir.join(DB_FILE));
-        self.on_period = Some(exempt.map_err(GenerationError::Io)?);
-        Ok(())
-    }
-
-    /// Makes what was flushed durable; nothing to do unless [`Self::sync_on_period`] was called.
-    pub(super) fn sync(&self) -> Result<(), GenerationError> {
-        self.on_period.as_ref().map_or(Ok(()), SyncedOnPeriod::sync).map_err(GenerationError::Io)
     }
 
     /// The cursor in this generation, if there is an intact one.

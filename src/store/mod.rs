@@ -1,7 +1,6 @@
 //! Everything under the data directory, and the only module that names sled and bincode.
 
 mod age;
-mod ballast;
 mod book;
 mod carve;
 mod chunk;
@@ -30,7 +29,6 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -94,6 +92,8 @@ pub enum StoreError {
 
 /// Where the machine says who it is.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
+/// Records that a queue keeps in memory for its delivery.
+const TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The data directory, opened and locked by this process.
 #[derive(Debug)]
@@ -102,8 +102,6 @@ pub struct Store {
     metrics: StoreMetrics,
     id: String,
     lock: Arc<lock::DirLock>,
-    ballast: Arc<ballast::Ballast>,
-    queues_open: Arc<AtomicUsize>,
     generation_bytes_max: u64,
 }
 
@@ -124,9 +122,7 @@ impl Store {
         let lock = Arc::new(lock::DirLock::take(&config.data_dir)?);
         let id = identity::load_or_mint(&config.data_dir, machine_id_file)?;
         let generation_bytes_max = quota::GENERATION_BYTES_MAX;
-        let ballast = Arc::new(ballast::Ballast::open(&config.data_dir));
-        let queues_open = Arc::default();
-        Ok(Self { config, metrics, id, lock, ballast, queues_open, generation_bytes_max })
+        Ok(Self { config, metrics, id, lock, generation_bytes_max })
     }
 
     /// The id of this store: minted once, part of every record id. Lower-case letters and digits.
@@ -142,11 +138,10 @@ impl Store {
         options: &config::Queue,
     ) -> Result<Queue, StoreError> {
         let queue_dir = self.config.data_dir.join("queues").join(sink.as_str());
-        let opened =
-            opening::open(&queue_dir, options.durability, &self.metrics).map_err(|error| {
-                let source = io::Error::other(error);
-                StoreError::Io { operation: "open", path: queue_dir.clone(), source }
-            })?;
+        let opened = opening::open(&queue_dir, TAIL_BYTES_MAX, &self.metrics).map_err(|error| {
+            let source = io::Error::other(error);
+            StoreError::Io { operation: "open", path: queue_dir.clone(), source }
+        })?;
         let next = opened.book.next();
         let shared = Arc::new(shared::Shared {
             sink: sink.clone(),
@@ -155,8 +150,6 @@ impl Store {
             options: options.clone(),
             commit_window_max: self.config.commit_window_max,
             metrics: self.metrics.clone(),
-            ballast: Arc::clone(&self.ballast),
-            queues_open: Arc::clone(&self.queues_open),
             age: opened.age,
             appended: watch::Sender::new(RecordNumber(next)),
             wake: Condvar::new(),
@@ -169,6 +162,7 @@ impl Store {
                 is_committer_idle: false,
                 stop: None,
                 is_rotation_wanted: false,
+                unavailable: None,
             }),
         });
         let committer = committer::Committer::new(Arc::clone(&shared));
@@ -177,7 +171,6 @@ impl Store {
             .name(format!("queue {sink}"))
             .spawn(move || committer.run())
             .map_err(|source| StoreError::Io { operation: "serve", path: queue_dir, source })?;
-        self.queues_open.fetch_add(1, Ordering::Relaxed);
         Ok(Queue::new(shared, thread, Arc::clone(&self.lock)))
     }
 }

@@ -15,7 +15,6 @@ use super::shelf::{Shelf, Shelved};
 use super::totals::Totals;
 use super::{high_water, repair, sync};
 use crate::clock::UnixMillis;
-use crate::config::Durability;
 use crate::metrics::StoreMetrics;
 
 /// A queue as it was found.
@@ -31,7 +30,7 @@ pub(super) struct Opened {
 /// kept from being sealed, or whose totals are damaged, is counted now.
 pub(super) fn open(
     queue_dir: &Path,
-    durability: Durability,
+    tail_bytes_max: usize,
     metrics: &StoreMetrics,
 ) -> Result<Opened, GenerationError> {
     fs::create_dir_all(queue_dir).map_err(GenerationError::Io)?;
@@ -50,10 +49,7 @@ pub(super) fn open(
         let disk_bytes = generation::disk_bytes(&dir);
         shelf.push(Shelved { id, totals, disk_bytes, open: None });
     }
-    let mut newest = repair::open(queue_dir, newest_id, metrics)?;
-    if durability == Durability::Process {
-        newest.sync_on_period()?;
-    }
+    let newest = repair::open(queue_dir, newest_id, metrics)?;
     let totals = newest.scan()?;
     found.note(&totals);
     found.note_cursor(newest.cursor()?);
@@ -71,7 +67,7 @@ pub(super) fn open(
     let disk_bytes = newest.disk_bytes();
     let open = Some(Arc::new(newest));
     shelf.push(Shelved { id: newest_id, totals, disk_bytes, open });
-    let book = Book::open(next, settled);
+    let book = Book::open(next, settled, tail_bytes_max);
     Ok(Opened { book, shelf, age: AgeClock::resume(found.stamp, UnixMillis::now()) })
 }
 

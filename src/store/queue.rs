@@ -1,7 +1,6 @@
 //! The queue of one sink.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -170,6 +169,12 @@ impl Queue {
         self.face.shared.snapshot()
     }
 
+    /// Why the queue takes no records now; `None` while it does.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<String> {
+        self.face.shared.lock().unavailable.clone()
+    }
+
     /// Commits what is staged, the cursor included, and closes the queue. Later appends give [`StoreError::Closed`].
     pub async fn close(&self) {
         self.face.stop(Stop::Commit);
@@ -196,7 +201,6 @@ impl Face {
 impl Drop for Face {
     fn drop(&mut self) {
         self.stop(Stop::Abandon);
-        self.shared.queues_open.fetch_sub(1, Ordering::Relaxed);
         if let Some(committer) = self.take_committer() {
             // A panic of the committer was reported when it happened.
             drop(committer.join());

@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::age::AgeClock;
-use super::ballast::Ballast;
 use super::book::Book;
 use super::quota::Quota;
 use super::shelf::Shelf;
@@ -48,6 +46,8 @@ pub(super) struct State {
     pub stop: Option<Stop>,
     /// The newest generation is damaged: seal it as it is.
     pub is_rotation_wanted: bool,
+    /// Why no records are taken now.
+    pub unavailable: Option<String>,
 }
 
 /// A queue, as its faces and its committer see it.
@@ -59,9 +59,6 @@ pub(super) struct Shared {
     pub quota: Quota,
     pub commit_window_max: Duration,
     pub metrics: StoreMetrics,
-    pub ballast: Arc<Ballast>,
-    /// How many queues the store has open.
-    pub queues_open: Arc<AtomicUsize>,
     pub age: AgeClock,
     pub appended: watch::Sender<RecordNumber>,
     /// Wakes the committer.

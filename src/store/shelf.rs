@@ -53,12 +53,6 @@ impl Shelf {
         self.generations.iter().find(|shelved| shelved.id == id)?.open.clone()
     }
 
-    /// Numbers of the oldest generation, unless that takes appends.
-    pub(super) fn oldest_sealed(&self) -> Option<Range<u64>> {
-        let has_sealed = self.generations.len() > 1;
-        self.generations.front().filter(|_| has_sealed).map(Shelved::numbers)
-    }
-
     /// Whether this one takes appends.
     pub(super) fn is_newest(&self, id: GenerationId) -> bool {
         self.generations.back().is_some_and(|newest| newest.id == id)

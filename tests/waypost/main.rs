@@ -3,19 +3,26 @@
 #![expect(
     clippy::unwrap_used,
     clippy::as_conversions,
+    clippy::cast_precision_loss,
     clippy::float_cmp,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::naive_bytecount,
+    clippy::needless_raw_string_hashes,
+    clippy::format_push_string,
+    unreachable_pub,
     reason = "a test that cannot go on has failed"
 )]
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::duration_suboptimal_units,
-    clippy::format_push_string,
-    reason = "helpers come before the tests that need them"
-)]
 mod support;
 
+mod architecture;
+mod brokers;
+mod command_line;
+mod custody;
+mod exporter;
 mod first_steps;
+mod machine;
+mod overload;
+mod receivers;
+mod tutorial;

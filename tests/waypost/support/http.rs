@@ -222,7 +222,18 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
 
 /// GET on loopback: status and body. `None` while nobody answers.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    get_over(TcpStream::connect(("127.0.0.1", port)).ok()?, path)
+}
+
+/// As [`get`], over a Unix socket.
+pub fn get_from_socket(socket: &std::path::Path, path: &str) -> Option<(u16, String)> {
+    get_over(std::os::unix::net::UnixStream::connect(socket).ok()?, path)
+}
+
+fn get_over(
+    mut connection: impl std::io::Read + std::io::Write,
+    path: &str,
+) -> Option<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();

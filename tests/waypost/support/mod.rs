@@ -9,7 +9,7 @@ pub mod waypost;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take on a slow, busy machine before the test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for `condition`; fails with `what` and the last state it told.
 #[track_caller]

@@ -32,10 +32,6 @@ impl Mosquitto {
         broker
     }
 
-    pub fn directory(&self) -> PathBuf {
-        self.directory.path().to_owned()
-    }
-
     #[track_caller]
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "already running");
@@ -55,10 +51,6 @@ impl Mosquitto {
 
     fn log_path(&self) -> PathBuf {
         self.directory.path().join("mosquitto.log")
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// SIGTERM: saves its sessions and ends.

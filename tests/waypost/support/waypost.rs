@@ -83,13 +83,22 @@ impl Waypost {
             .unwrap();
         self.child = Some(child);
         let started = Instant::now();
-        while self.get("/readyz").is_none_or(|(status, _)| status != 200) {
+        while !self.is_ready() {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 panic!("waypost ended with {status} while starting:\n{}", self.log());
             }
             assert!(started.elapsed() < PATIENCE, "not ready within {PATIENCE:?}:\n{}", self.log());
             pause();
         }
+    }
+
+    /// Asked over the admin socket: the network may be what is missing.
+    fn is_ready(&self) -> bool {
+        let socket = self.data_dir().join("admin.sock");
+        let answer = super::http::get_from_socket(&socket, "/v1/status");
+        let status = answer.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
+        // The file of an earlier process may still be there, but then nobody answers on it.
+        status.is_some_and(|status| status["ready"] == true)
     }
 
     fn log_path(&self) -> PathBuf {

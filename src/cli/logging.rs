@@ -1,0 +1,27 @@
+//! Log lines on standard error, as text or JSON.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::config::{Log, LogFormat};
+
+/// What the libraries say is for their authors; Waypost says itself what their trouble means.
+const LIBRARIES: &str = "rmqtt=off,rmqtt_net=off,rmqtt_codec=off,rumqttc=off,sled=off,hyper=warn,reqwest=warn,rustls=off,h2=off";
+
+/// Sends log lines to standard error from here on.
+pub(super) fn start(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(format!("{LIBRARIES},{}", log.filter))
+        .map_err(|error| Failure::config(&format!("log.filter: {error}")))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| Failure { code: 1, message: format!("error: {error}") })
+}

@@ -1,0 +1,148 @@
+//! The command line: arguments in, text and exit codes out.
+//!
+//! What a person asked for goes to standard output, everything else to standard error. `--json` exists wherever there
+//! is a table. Exit codes follow sysexits: 0 done, 1 failed, 2 wrong arguments, 69 nobody answers, 78 the config is wrong.
+
+mod check;
+mod demo;
+mod hash_password;
+mod logging;
+mod receive;
+mod run;
+mod status;
+mod table;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// What ended a command.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// For standard error; a whole report, without a prefix.
+    pub message: String,
+}
+
+impl Failure {
+    /// Something went wrong that is nobody's configuration.
+    #[must_use]
+    pub fn failed(error: &dyn std::error::Error) -> Self {
+        Self { code: 1, message: format!("error: {}", chain(error)) }
+    }
+
+    /// Nobody answers (`EX_UNAVAILABLE`).
+    #[must_use]
+    pub fn unavailable(error: &dyn std::error::Error) -> Self {
+        Self { code: 69, message: format!("error: {}", chain(error)) }
+    }
+
+    /// The config is wrong (`EX_CONFIG`).
+    #[must_use]
+    pub fn config(report: &impl ToString) -> Self {
+        Self { code: 78, message: report.to_string() }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Takes custody of MQTT messages and delivers them to HTTP services over an uplink that comes and goes.
+#[derive(Debug, Parser)]
+#[command(name = "waypost", version, propagate_version = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Run(ConfigArguments),
+    /// Say everything that is wrong with a config file, and what would be right
+    Check(ConfigArguments),
+    /// Show what a running Waypost is doing
+    Status(status::StatusArguments),
+    /// Show the whole path at work in a temporary directory, with the uplink cut in between
+    Demo(demo::DemoArguments),
+    /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
+    Receive(receive::ReceiveArguments),
+    /// Read a password from standard input and print the hash that a broker user needs
+    HashPassword,
+}
+
+/// Where the config file is.
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// The config file
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/waypost/waypost.toml")]
+    config: PathBuf,
+}
+
+impl ConfigArguments {
+    /// The checked config. Warnings go to standard error.
+    fn load(&self) -> Result<Config, Failure> {
+        let (config, warnings) =
+            config::load(&self.config).map_err(|report| Failure::config(&report))?;
+        for warning in warnings {
+            tell(&warning);
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Receive(arguments) => receive::receive(&arguments),
+        Command::HashPassword => hash_password::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Writes a line to standard output. A reader that has gone (`| head`) is not an error.
+fn say(line: &impl ToString) {
+    write_line(&mut io::stdout().lock(), line);
+}
+
+/// Writes a line to standard error.
+fn tell(line: &impl ToString) {
+    write_line(&mut io::stderr().lock(), line);
+}
+
+fn write_line(to: &mut impl io::Write, line: &impl ToString) {
+    let mut text = line.to_string();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Nobody is left to be told.
+    drop(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+}
+
+/// The runtime that commands wait on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("waypost")
+        .build()
+        .map_err(|error| Failure::failed(&error))
+}

@@ -1,0 +1,131 @@
+//! `waypost status`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::table::{Table, period, size};
+use super::{ConfigArguments, Failure, runtime, say};
+use crate::admin::{SinkStatus, SourceStatus, Status, client};
+
+/// Whom to ask, and how to print it.
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// The admin socket, instead of the one the config names
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
+    let socket = match &arguments.socket {
+        Some(socket) => socket.clone(),
+        None => arguments.config.load()?.gateway.admin_socket,
+    };
+    let status = runtime()?
+        .block_on(client::status(&socket))
+        .map_err(|error| Failure::unavailable(&error))?;
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&status).map_err(|e| Failure::failed(&e))?;
+        say(&json);
+    } else {
+        say(&text(&status));
+    }
+    Ok(())
+}
+
+/// The whole table for people.
+fn text(status: &Status) -> String {
+    let ready = if status.ready { "ready" } else { "NOT READY" };
+    let uptime = period(status.uptime_seconds);
+    let mut text = format!(
+        "{} is {ready}, up {uptime} (waypost {}, pid {}, store {})\n\n",
+        status.gateway, status.version, status.pid, status.store_id
+    );
+    text += &sources(status);
+    text += "\n";
+    text += &rules(status);
+    text += "\n";
+    text += &sinks(status);
+    let notes = notes(status);
+    if !notes.is_empty() {
+        text += "\n";
+        text += &notes;
+    }
+    text
+}
+
+fn sources(status: &Status) -> String {
+    let mut table = Table::new(&["SOURCE", "STATE", "FOR", "RECEIVED", "ACKNOWLEDGED", "ADDRESS"]);
+    for (name, source) in &status.sources {
+        table.row([
+            name.clone(),
+            source.state.clone(),
+            period(source.since_seconds),
+            source.received.to_string(),
+            source.acknowledged.to_string(),
+            source.address.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn rules(status: &Status) -> String {
+    let mut table = Table::new(&["RULE", "MATCHED", "TO"]);
+    for (name, rule) in &status.rules {
+        table.row([name.clone(), rule.matched.to_string(), rule.sinks.join(", ")]);
+    }
+    table.render()
+}
+
+fn sinks(status: &Status) -> String {
+    let heading = ["SINK", "STATE", "QUEUED", "OLDEST", "DISK", "DELIVERED", "DROPPED"];
+    let mut table = Table::new(&heading);
+    for (name, sink) in &status.sinks {
+        let percent = sink.bytes.saturating_mul(100) / sink.bytes_max.max(1);
+        table.row([
+            name.clone(),
+            sink.state.clone(),
+            sink.queued.to_string(),
+            oldest(sink),
+            format!("{} ({percent} %)", size(sink.bytes)),
+            sink.delivered.to_string(),
+            sink.dropped.values().sum::<u64>().to_string(),
+        ]);
+    }
+    table.render()
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole seconds of an age"
+)]
+fn oldest(sink: &SinkStatus) -> String {
+    if sink.queued == 0 { "-".to_owned() } else { period(sink.oldest_age_seconds as u64) }
+}
+
+/// What is wrong, one line each.
+fn notes(status: &Status) -> String {
+    let source_note = |(name, source): (&String, &SourceStatus)| {
+        Some(format!("source {name}: {}\n", source.detail.as_ref()?))
+    };
+    let sink_note = |(name, sink): (&String, &SinkStatus)| {
+        let next = sink.next_attempt_in_seconds;
+        let next = next.map_or(String::new(), |next| format!("; next attempt in {next:.1} s"));
+        let failing = sink.last_error.as_ref().filter(|_| sink.failed_attempts > 0)?;
+        Some(format!("sink {name}: {failing}{next}\n"))
+    };
+    let queue_note = |(name, sink): (&String, &SinkStatus)| {
+        let why = sink.queue_unavailable.as_ref()?;
+        Some(format!("queue {name} takes no records: {why}\n"))
+    };
+    let sources = status.sources.iter().filter_map(source_note);
+    let sinks = status.sinks.iter().filter_map(sink_note);
+    sources.chain(sinks).chain(status.sinks.iter().filter_map(queue_note)).collect()
+}

@@ -1,0 +1,157 @@
+//! Joins sources and queues: route, group, append, acknowledge.
+//!
+//! Custody of an event is accepted once every queue it was routed to holds it durably, or a policy that the operator
+//! named has dropped and counted it. What no rule wants needs no commit. Nothing is waited for between two groups: while one
+//! commits the next is routed, and a queue that takes long holds back the acknowledgements of its own events
+//! only. Sources restore the order of acknowledgements (`source::Ledger`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use prometheus::IntCounter;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::event::Record;
+use crate::name::SinkName;
+use crate::rule::{Match, Router};
+use crate::source::Incoming;
+use crate::store::Queue;
+
+/// Events routed in one go: bounds the memory of a group and lets receipts of large backlogs come early.
+const GROUP_EVENTS_MAX: usize = 1024;
+
+/// Groups whose commits are awaited at once; the intake's bound in bytes usually comes first.
+const GROUPS_IN_FLIGHT_MAX: usize = 64;
+
+/// What [`run`] works on.
+#[derive(Debug)]
+pub struct Ingest {
+    /// Decides which rule wants which event.
+    pub router: Router,
+    /// One queue per sink that a rule names.
+    pub queues: BTreeMap<SinkName, Queue>,
+    /// Counts the events each rule selected, in the order of the router's rules.
+    pub matched: Vec<IntCounter>,
+}
+
+/// Whether a queue holds its records of a group; asked by everything of the group that went there.
+type Held = Shared<BoxFuture<'static, bool>>;
+
+/// Events of one group that went to the same set of queues, and what they wait for.
+struct Pending {
+    held_by: Vec<Held>,
+    events: Vec<Incoming>,
+}
+
+impl Pending {
+    /// Waits for all queues and resolves the custody of the events. True when they were refused.
+    async fn settle(self) -> bool {
+        let held = join_all(self.held_by).await.into_iter().all(|held| held);
+        for incoming in self.events {
+            if held {
+                incoming.custody.accept();
+            } else {
+                incoming.custody.refuse();
+            }
+        }
+        !held
+    }
+}
+
+enum Next {
+    Group(usize),
+    Settled,
+    Stop,
+}
+
+/// Runs until `stop` is cancelled or all sources are gone, then waits for the commits under way.
+///
+/// Events that were received but not yet handed to a queue when it stops are refused: their sources send them again.
+pub async fn run(ingest: Ingest, mut incoming: mpsc::Receiver<Incoming>, stop: CancellationToken) {
+    let mut group = Vec::with_capacity(GROUP_EVENTS_MAX);
+    let mut commits = FuturesUnordered::new();
+    let mut refusing = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => Next::Stop,
+            Some(refused) = commits.next(), if !commits.is_empty() => {
+                tell_refusal(&mut refusing, refused);
+                Next::Settled
+            }
+            received = incoming.recv_many(&mut group, GROUP_EVENTS_MAX),
+                if commits.len() < GROUPS_IN_FLIGHT_MAX => Next::Group(received),
+        };
+        match next {
+            Next::Settled => {}
+            Next::Group(0) | Next::Stop => break,
+            Next::Group(_) => {
+                for pending in ingest.append(group.drain(..)) {
+                    commits.push(pending.settle());
+                }
+            }
+        }
+    }
+    while commits.next().await.is_some() {}
+}
+
+/// One line when queues begin to refuse and one when they take records again, not one per event.
+fn tell_refusal(refusing: &mut bool, refused: bool) {
+    if refused && !*refusing {
+        warn!("events are refused: a queue cannot make them durable, their sources keep them");
+    } else if !refused && *refusing {
+        info!("events are taken again");
+    }
+    *refusing = refused;
+}
+
+impl Ingest {
+    /// Routes a group and appends it to the queues. Events are kept by the set of queues they went to, so that a
+    /// queue that cannot commit holds back only what it shall hold.
+    fn append(&self, events: impl Iterator<Item = Incoming>) -> Vec<Pending> {
+        let mut by_sinks: BTreeMap<Vec<&SinkName>, Vec<Incoming>> = BTreeMap::new();
+        let mut records: BTreeMap<&SinkName, Vec<Record>> = BTreeMap::new();
+        for incoming in events {
+            let mut sinks: Vec<&SinkName> = Vec::new();
+            for Match { index, rule, sinks: wanted_by } in self.router.route(&incoming.event) {
+                if let Some(matched) = self.matched.get(index) {
+                    matched.inc();
+                }
+                for sink in wanted_by {
+                    let record = Record { rule: rule.clone(), event: Arc::clone(&incoming.event) };
+                    records.entry(sink).or_default().push(record);
+                    if !sinks.contains(&sink) {
+                        sinks.push(sink);
+                    }
+                }
+            }
+            if sinks.is_empty() {
+                incoming.custody.accept();
+            } else {
+                by_sinks.entry(sinks).or_default().push(incoming);
+            }
+        }
+        let held: BTreeMap<&SinkName, Held> = records
+            .into_iter()
+            .map(|(sink, records)| (sink, self.hand_over(sink, records)))
+            .collect();
+        by_sinks
+            .into_iter()
+            .map(|(sinks, events)| Pending {
+                held_by: sinks.iter().filter_map(|sink| held.get(sink).cloned()).collect(),
+                events,
+            })
+            .collect()
+    }
+
+    fn hand_over(&self, sink: &SinkName, records: Vec<Record>) -> Held {
+        let queue = self.queues.get(sink).expect("the config gives every sink of a rule a queue");
+        let receipt = queue.append(records);
+        async move { matches!(receipt.await, Ok(Ok(_))) }.boxed().shared()
+    }
+}

@@ -1,0 +1,101 @@
+//! Brokers and links that misbehave.
+
+use std::time::Duration;
+
+use crate::support::device::Device;
+use crate::support::eventually;
+use crate::support::http::Server;
+use crate::support::mosquitto::Mosquitto;
+use crate::support::waypost::Waypost;
+
+fn config(broker: &Mosquitto, more: &str, topics: &str, service: &Server) -> String {
+    format!(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\nkeep_alive = \"5s\"\n{more}\n\n\
+         [webhooks.cloud]\ntopics = {topics}\nurl = \"{}\"\nbatch = {{ max_records = 50 }}\n",
+        broker.url(),
+        service.url()
+    )
+}
+
+fn connected(gateway: &Waypost) {
+    gateway.until("waypost_source_connected", "source=\"local\"", |connected| connected == 1.0);
+}
+
+#[test]
+fn messages_published_while_mosquitto_restarts_arrive() {
+    let mut broker = Mosquitto::start("");
+    let service = Server::start();
+    let gateway = Waypost::start(&config(&broker, "", "[\"t/#\"]", &service));
+    connected(&gateway);
+    let device = Device::start(broker.port, "d1", "t/1", 400, Duration::from_millis(5));
+    for _ in 0..3 {
+        let so_far = device.acknowledged().len();
+        eventually("progress", || device.acknowledged().len(), |count| *count > so_far + 20);
+        broker.stop();
+        broker.launch();
+    }
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 400);
+    let acknowledged = device.stop();
+    eventually(
+        "every acknowledged message delivered",
+        || acknowledged.difference(&service.numbers("d1")).copied().collect::<Vec<_>>(),
+        Vec::is_empty,
+    );
+    gateway.drained("cloud");
+}
+
+#[test]
+fn overlapping_filters_store_an_event_once_on_both_protocol_versions() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Mosquitto::start("");
+        let service = Server::start();
+        let topics = "[\"t/#\", \"t/+\", \"+/1\", \"t/1\"]";
+        let protocol_line = format!("protocol = \"{protocol}\"");
+        let gateway = Waypost::start(&config(&broker, &protocol_line, topics, &service));
+        connected(&gateway);
+        for number in 0..20 {
+            let payload = format!("{{\"device\":\"d1\",\"n\":{number}}}");
+            assert!(broker.publish(&["-q", "1", "-t", "t/1", "-m", &payload]));
+        }
+        eventually("all delivered", || service.numbers("d1").len(), |count| *count == 20);
+        gateway.drained("cloud");
+        let expected: Vec<u64> = (0..20).collect();
+        assert_eq!(service.sequence("d1"), expected, "MQTT {protocol}");
+    }
+}
+
+#[test]
+fn an_event_that_matches_two_webhooks_goes_to_both() {
+    let broker = Mosquitto::start("");
+    let (first, second) = (Server::start(), Server::start());
+    let gateway = Waypost::start(&format!(
+        "{}\n[webhooks.second]\ntopics = [\"t/+\"]\nurl = \"{}\"\n",
+        config(&broker, "", "[\"t/#\"]", &first),
+        second.url()
+    ));
+    connected(&gateway);
+    assert!(broker.publish(&["-q", "1", "-t", "t/1", "-m", "both"]));
+    assert!(broker.publish(&["-q", "1", "-t", "t/1/2", "-m", "first only"]));
+    eventually(
+        "two and one",
+        || (first.records().len(), second.records().len()),
+        |counts| *counts == (2, 1),
+    );
+    gateway.drained("cloud");
+    gateway.drained("second");
+}
+
+#[test]
+fn it_starts_without_the_broker_and_says_what_is_wrong() {
+    let port = crate::support::free_port();
+    let service = Server::start();
+    let gateway = Waypost::start(&format!(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
+        service.url()
+    ));
+    let source = || gateway.status()["sources"]["local"].clone();
+    let source = eventually("disconnected", source, |source| source["state"] == "disconnected");
+    let detail = source["detail"].as_str().unwrap();
+    assert!(detail.contains("refuses connections"), "{detail}");
+}

@@ -1,0 +1,217 @@
+//! What a person types and reads.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use expect_test::{Expect, expect};
+
+use crate::support::http::Server;
+use crate::support::waypost::{Waypost, command};
+use crate::support::{eventually, free_port};
+
+fn text(output: &Output) -> String {
+    let code = output.status.code().unwrap();
+    let (out, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("exit {code}\n--- stdout\n{out}--- stderr\n{error}")
+}
+
+#[track_caller]
+fn check(config: &str, expected: &Expect) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("waypost.toml"), config).unwrap();
+    let output = command()
+        .args(["check", "--config", "waypost.toml"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    expected.assert_eq(&text(&output));
+}
+
+#[test]
+fn help_names_every_command_and_nothing_that_does_not_work() {
+    let output = command().arg("--help").output().unwrap();
+    expect![[r#"
+        exit 0
+        --- stdout
+        Takes custody of MQTT messages and delivers them to HTTP services over an uplink that comes and goes
+
+        Usage: waypost <COMMAND>
+
+        Commands:
+          run            Run the gateway until SIGTERM or SIGINT
+          check          Say everything that is wrong with a config file, and what would be right
+          status         Show what a running Waypost is doing
+          demo           Show the whole path at work in a temporary directory, with the uplink cut in between
+          receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
+          hash-password  Read a password from standard input and print the hash that a broker user needs
+          help           Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+        --- stderr
+    "#]].assert_eq(&text(&output));
+}
+
+#[test]
+fn check_reports_every_problem_with_its_place_and_what_would_be_right() {
+    check(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\nkeepalive = 5\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#/x\"]\nurl = \"http://127.0.0.1:5000\"\nqueue = { max_bytes = \"12\" }\n",
+        &expect![[r#"
+            exit 78
+            --- stdout
+            --- stderr
+            error: sources.local.keepalive: unknown key; did you mean `keep_alive`?
+             --> waypost.toml:4:1
+              |
+            4 | keepalive = 5
+              | ^^^^^^^^^
+
+            error: webhooks.cloud.topics[0]: `#` must be the last level and stand alone, as in `a/#`, is "t/#/x"
+             --> waypost.toml:7:11
+              |
+            7 | topics = ["t/#/x"]
+              |           ^^^^^^^
+
+            error: webhooks.cloud.queue.max_bytes: needs a unit, as in "12MiB", is "12"
+             --> waypost.toml:9:23
+              |
+            9 | queue = { max_bytes = "12" }
+              |                       ^^^^
+
+            3 problems in waypost.toml
+        "#]],
+    );
+}
+
+#[test]
+fn check_says_ok_and_what_the_config_has() {
+    check(
+        "[gateway]\nname = \"g\"\ndata_dir = \"data\"\n\n[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"http://127.0.0.1:5000\"\n",
+        &expect![[r#"
+            exit 0
+            --- stdout
+            waypost.toml: ok (1 source, 1 rule, 1 sink)
+            --- stderr
+        "#]],
+    );
+}
+
+#[test]
+fn a_missing_config_file_is_named_with_what_to_do() {
+    let output = command().args(["run", "--config", "/nowhere/waypost.toml"]).output().unwrap();
+    expect![[r#"
+        exit 78
+        --- stdout
+        --- stderr
+        error: cannot read /nowhere/waypost.toml: No such file or directory (os error 2)
+
+        1 problem in /nowhere/waypost.toml
+    "#]]
+    .assert_eq(&text(&output));
+}
+
+#[test]
+fn status_says_when_nothing_runs() {
+    let gateway = Waypost::prepare(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"http://127.0.0.1:5000\"\n",
+    );
+    let output = gateway.run(&["status"]);
+    let data = gateway.data_dir().display().to_string();
+    expect![[r#"
+        exit 69
+        --- stdout
+        --- stderr
+        error: waypost is not running: nobody answers on DATA/admin.sock
+    "#]]
+    .assert_eq(&text(&output).replace(&data, "DATA"));
+}
+
+#[test]
+fn a_second_process_on_the_same_data_directory_is_refused_and_told_who_holds_it() {
+    let service = Server::start();
+    let gateway = Waypost::start(&format!(
+        "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{}\"]\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
+        free_port(),
+        service.url()
+    ));
+    let output = gateway.run(&["run"]);
+    let data = gateway.data_dir().display().to_string();
+    let config = gateway.config_path().display().to_string();
+    let said = text(&output)
+        .replace(&data, "DATA")
+        .replace(&config, "CONFIG")
+        .replace(env!("CARGO_BIN_EXE_waypost"), "waypost")
+        .replace(&format!("process {}", gateway.pid()), "process PID");
+    expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: cannot open the store: the data directory DATA is in use by process PID (waypost run --config CONFIG)
+    "#]].assert_eq(&said);
+}
+
+#[test]
+fn the_demo_ends_by_itself_and_its_sums_hold() {
+    let started = Instant::now();
+    let output = command().arg("demo").stdin(Stdio::null()).output().unwrap();
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(started.elapsed() < Duration::from_mins(1), "took {:?}", started.elapsed());
+    assert!(text.contains("nothing lost"), "{text}");
+    assert!(text.contains("CUT"), "the uplink was never cut: {text}");
+}
+
+#[test]
+fn receive_prints_requests_and_misbehaves_on_request() {
+    let port = free_port();
+    let mut child = command()
+        .args(["receive", "--listen", &format!("127.0.0.1:{port}"), "--status", "500"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let answer =
+        eventually("it answers", || crate::support::http::get(port, "/x?y=1"), Option::is_some);
+    assert_eq!(answer.unwrap().0, 500);
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("GET /x?y=1\n"), "{said}");
+}
+
+#[test]
+fn hash_password_prints_a_hash_that_lets_the_user_in() {
+    use std::io::Write as _;
+    let mut child = command()
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(hash.starts_with("$argon2id$"), "{hash}");
+
+    let (port, service) = (free_port(), Server::start());
+    let gateway = Waypost::start(&format!(
+        "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\
+         users = [{{ username = \"meter\", password_hash = '{}' }}]\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
+        hash.trim(),
+        service.url()
+    ));
+    gateway.until("waypost_source_connected", "source=\"devices\"", |connected| connected == 1.0);
+    let publish = |password: &str| {
+        let arguments = ["-q", "1", "-t", "t/1", "-m", "x", "-u", "meter", "-P", password];
+        crate::support::mosquitto::mosquitto_pub(port, &arguments)
+    };
+    assert!(publish("secret"));
+    assert!(!publish("wrong"));
+    eventually("delivered", || service.records().len(), |count| *count == 1);
+}

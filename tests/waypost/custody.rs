@@ -1,0 +1,143 @@
+//! What was acknowledged is delivered, whatever is killed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::support::device::Device;
+use crate::support::http::{Reply, Server};
+use crate::support::mosquitto::Mosquitto;
+use crate::support::waypost::Waypost;
+use crate::support::{eventually, free_port};
+
+/// SIGKILLs of each of the two campaigns; `WAYPOST_KILLS` asks for more.
+fn kills() -> u64 {
+    std::env::var("WAYPOST_KILLS").map_or(25, |count| count.parse().unwrap())
+}
+
+/// Record ids of everything the receiver has: an id never stands for two different messages.
+fn assert_ids_are_stable(service: &Server) {
+    let mut message_of = BTreeMap::new();
+    for record in service.records() {
+        let id = record["record_id"].as_str().unwrap().to_owned();
+        let message = (record["id"].clone(), record["payload"].clone());
+        let earlier = message_of.entry(id.clone()).or_insert_with(|| message.clone());
+        assert_eq!(*earlier, message, "record id {id} stands for two messages");
+    }
+}
+
+fn webhook(service: &Server) -> String {
+    format!(
+        "[webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n\
+         batch = {{ max_records = 20, linger = \"20ms\" }}\nretry = {{ initial = \"50ms\", max = \"200ms\" }}\n",
+        service.url()
+    )
+}
+
+/// Kills the gateway at random moments while a device publishes through `port`.
+fn kill_campaign(mut gateway: Waypost, port: u16, service: &Server) {
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let device = Device::start(port, "d1", "t/1", u64::MAX, Duration::from_millis(1));
+    for _ in 0..kills() {
+        let moment = Duration::from_millis(random.u64(0..300));
+        #[expect(clippy::disallowed_methods, reason = "a kill comes at a random moment")]
+        std::thread::sleep(moment);
+        gateway.kill();
+        gateway.launch();
+    }
+    let acknowledged = device.stop();
+    assert!(acknowledged.len() > 100, "only {} were acknowledged", acknowledged.len());
+    eventually(
+        "every acknowledged message delivered",
+        || acknowledged.difference(&service.numbers("d1")).copied().collect::<Vec<_>>(),
+        Vec::is_empty,
+    );
+    gateway.drained("cloud");
+    assert_ids_are_stable(service);
+}
+
+#[test]
+fn nothing_acknowledged_by_the_embedded_broker_is_lost_when_waypost_is_killed() {
+    let service = Server::start();
+    let port = free_port();
+    let source =
+        format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
+    let gateway = Waypost::start(&(source + &webhook(&service)));
+    kill_campaign(gateway, port, &service);
+}
+
+#[test]
+fn nothing_acknowledged_by_mosquitto_is_lost_when_waypost_is_killed() {
+    let broker = Mosquitto::start("");
+    let service = Server::start();
+    let source = format!("[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\n\n", broker.url());
+    let gateway = Waypost::start(&(source + &webhook(&service)));
+    gateway.until("waypost_source_connected", "source=\"local\"", |connected| connected == 1.0);
+    kill_campaign(gateway, broker.port, &service);
+}
+
+#[test]
+fn a_backlog_survives_kills_and_is_delivered_with_the_same_ids() {
+    let service = Server::scripted(|_| Reply::Close);
+    let port = free_port();
+    let source =
+        format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
+    let mut gateway = Waypost::start(&(source + &webhook(&service)));
+    let device = Device::start(port, "d1", "t/1", 300, Duration::ZERO);
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 300);
+    device.stop();
+    eventually("an attempt", || service.requests().len(), |count| *count > 0);
+    let attempted: BTreeMap<String, String> = attempted(&service);
+
+    for _ in 0..3 {
+        gateway.kill();
+        gateway.launch();
+        let recovered = gateway.metrics().get("waypost_queue_recovered_total", "sink=\"cloud\"");
+        assert_eq!(recovered, Some(300.0));
+    }
+    service.answer(|_| Reply::Status(200));
+    gateway.drained("cloud");
+
+    assert_eq!(service.sequence("d1"), (0..300).collect::<Vec<_>>());
+    let delivered: BTreeMap<String, String> = attempted_and_accepted(&service);
+    for (id, message) in attempted {
+        assert_eq!(delivered.get(&id), Some(&message), "record {id} changed its id");
+    }
+}
+
+fn attempted(service: &Server) -> BTreeMap<String, String> {
+    let requests = service.requests();
+    requests.iter().flat_map(crate::support::http::Request::records).map(id_and_message).collect()
+}
+
+fn attempted_and_accepted(service: &Server) -> BTreeMap<String, String> {
+    service.records().into_iter().map(id_and_message).collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function over values")]
+fn id_and_message(record: serde_json::Value) -> (String, String) {
+    (record["record_id"].as_str().unwrap().to_owned(), record["id"].to_string())
+}
+
+#[test]
+fn sigterm_ends_it_within_a_second_with_a_backlog_and_a_hanging_receiver() {
+    let service = Server::scripted(|_| Reply::Hang);
+    let port = free_port();
+    let source =
+        format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
+    let mut gateway = Waypost::start(&(source + &webhook(&service)));
+    let device = Device::start(port, "d1", "t/1", 500, Duration::ZERO);
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 500);
+    device.stop();
+    eventually("an attempt", || service.requests().len(), |count| *count > 0);
+
+    let (status, took) = gateway.terminate();
+
+    assert!(status.success(), "{status}\n{}", gateway.log());
+    assert!(took < Duration::from_secs(1), "took {took:?}\n{}", gateway.log());
+    service.answer(|_| Reply::Status(200));
+    gateway.launch();
+    gateway.drained("cloud");
+    assert_eq!(service.sequence("d1"), (0..500).collect::<Vec<_>>());
+}
