@@ -23,7 +23,7 @@ use super::peers::Peers;
 use super::retained::Retained;
 use super::shared::InTurn;
 use super::users::Users;
-use super::{BrokerError, hooks, tls};
+use super::{BrokerError, hooks, tls, users};
 use crate::config;
 use crate::name::SourceName;
 use crate::source::{SourceContext, SourceState};
@@ -64,6 +64,8 @@ impl OwnRuntime {
     fn start(name: &SourceName) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name(format!("broker-{name}"))
+            // Only passwords are verified there.
+            .max_blocking_threads(users::verifications_at_once())
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })

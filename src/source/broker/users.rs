@@ -6,7 +6,7 @@
 //! verified for nobody, and whoever has left is skipped. An unknown user costs the same time as a known one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::peers::Peer;
 use crate::config;
-use crate::password::PasswordHash;
+use crate::password::{PasswordHash, WorkMemory};
 
 /// Longest wait for a turn; devices give up on a connection that is silent for much longer.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub(super) struct Users {
     decoy: Option<Arc<User>>,
     allow_anonymous: bool,
     turns: Semaphore,
+    /// One for each turn, made when it is first needed.
+    memories: Arc<Mutex<Vec<WorkMemory>>>,
     digest_key: [u8; 32],
 }
 
@@ -68,6 +70,7 @@ impl Users {
             known,
             allow_anonymous: config.allow_anonymous,
             turns: Semaphore::new(verifications_at_once()),
+            memories: Arc::default(),
             digest_key,
         }
     }
@@ -107,8 +110,12 @@ impl Users {
         }
         let is_known = known.is_some();
         let password = password.to_vec();
+        let memories = Arc::clone(&self.memories);
         let verified = tokio::task::spawn_blocking(move || {
-            let right = user.hash.verify(&password) && is_known;
+            let pool = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = pool().pop().unwrap_or_default();
+            let right = user.hash.verify(&password, &mut memory) && is_known;
+            pool().push(memory);
             if right {
                 // Somebody else may have set the same digest.
                 user.verified.set(digest).ok();
@@ -133,6 +140,6 @@ impl Users {
 }
 
 /// Half of the processors, so that the store is not starved by devices that come back.
-fn verifications_at_once() -> usize {
+pub(super) fn verifications_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1))
 }

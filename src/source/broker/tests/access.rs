@@ -135,3 +135,21 @@ async fn a_program_on_this_machine_cannot_pass_for_a_device_behind_the_front() {
     drop(broker);
     assert_ne!(device.see(WATCH).await, puback(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_that_come_back_all_together_are_all_let_in() {
+    let password_hash = hash_password("secret");
+    let user = |n| BrokerUser { username: format!("u{n}"), password_hash: password_hash.clone() };
+    let config = BrokerSource { users: (0..30).map(user).collect(), ..config() };
+    let broker = Running::with(config, &["#"]).await;
+    let mut devices = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let address = broker.address;
+        devices.spawn(async move {
+            let (user, id) = (format!("u{n}"), format!("d{n}"));
+            let login = Login { user: Some((&user, "secret")), ..Login::new(BOTH[n % 2], &id) };
+            Device::connect(address, login).await;
+        });
+    }
+    devices.join_all().await;
+}
