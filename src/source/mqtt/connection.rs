@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
 use super::backlog::Backlog;
@@ -55,9 +55,10 @@ pub(super) async fn serve(
     session: &mut Session,
 ) -> End {
     let never_up = |why| End::Failed { why, up: None };
+    let answer_by = Instant::now() + source.connect_timeout;
     let link = tokio::select! {
         () = context.stop.cancelled() => return End::Stopped,
-        link = timeout(source.connect_timeout, dial::dial(source)) => match link {
+        link = timeout_at(answer_by, dial::dial(source)) => match link {
             Ok(Ok(link)) => link,
             Ok(Err(failure)) => return never_up(failure),
             Err(_) => return never_up(dial::no_answer(source)),
@@ -73,6 +74,7 @@ pub(super) async fn serve(
         context,
         source,
         version,
+        answer_by,
         ledger: Arc::new(AckLedger::default()),
         backlog: Backlog::default(),
         polls: AtomicU64::new(0),
@@ -86,6 +88,8 @@ struct Connection<'a> {
     context: &'a SourceContext,
     source: &'a MqttSource,
     version: Version,
+    /// When the CONNACK must be there.
+    answer_by: Instant,
     ledger: Arc<AckLedger>,
     backlog: Backlog,
     /// Counts up while the wire is alive.
@@ -121,7 +125,7 @@ impl Connection<'_> {
         let since = Instant::now();
         session.resume(self.context, self.version, session_present);
         let ended = {
-            let work = self.work(wire, requests, grants, session);
+            let work = self.work(wire, &relay, requests, grants, session);
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 ended = &mut work => ended,
@@ -152,22 +156,21 @@ impl Connection<'_> {
                 }
             }
         };
-        timeout(self.source.connect_timeout, answer)
-            .await
-            .unwrap_or_else(|_| Err(Failure::no_connack()))
+        timeout_at(self.answer_by, answer).await.unwrap_or_else(|_| Err(Failure::no_connack()))
     }
 
     /// Serves an accepted connection. `Ok` once our DISCONNECT is written or the intake is closed.
     async fn work(
         &self,
         wire: Wire,
+        relay: &Relay,
         requests: &Requests,
         grants: mpsc::Receiver<Vec<Grant>>,
         session: &mut Session,
     ) -> Result<(), Failure> {
         tokio::select! {
             ended = self.receive(wire) => ended,
-            ended = self.acknowledge(requests) => ended,
+            failure = self.acknowledge(relay) => Err(failure),
             _ = self.backlog.forward(&self.context.intake) => Ok(()),
             failure = session.subscribe(self.context, self.source, requests, grants) => Err(failure),
             failure = self.watch() => Err(failure),
@@ -284,20 +287,18 @@ impl Connection<'_> {
         }
     }
 
-    async fn acknowledge(&self, requests: &Requests) -> Result<(), Failure> {
+    /// Ends when a message was refused.
+    async fn acknowledge(&self, relay: &Relay) -> Failure {
         let mut due = Vec::new();
         while self.ledger.due(&mut due).await.is_ok() {
             self.context.health.metrics.acknowledged.inc_by(u64::try_from(due.len()).unwrap_or(0));
-            for receipt in due.drain(..) {
-                if requests.acknowledge(receipt).await.is_err() {
-                    return Err(Failure::closed_by_broker());
-                }
-            }
+            relay.acknowledge(&due);
+            due.clear();
         }
-        Err(Failure::new(
+        Failure::new(
             FailureKind::NotStored,
             "a message could not be stored: the broker will send it again; the store says why",
-        ))
+        )
     }
 
     /// Ends when the wire has not moved for two keep-alives, whatever it is stuck in.

@@ -77,6 +77,15 @@ impl Failure {
         Self::new(FailureKind::Closed, "the broker closed the connection")
     }
 
+    /// A client that keeps being thrown out shortly after it was accepted. MQTT 3.1.1 cannot say that another client took the
+    /// session, and Mosquitto 2.0 does not say it in MQTT 5 either.
+    pub(super) fn with_guess(mut self) -> Self {
+        if self.kind == FailureKind::Closed {
+            self.text.push_str(", again and again: does another client use our client id?");
+        }
+        self
+    }
+
     pub(super) fn closed(error: &std::io::Error) -> Self {
         Self::new(FailureKind::Closed, format!("the connection broke: {error}"))
     }

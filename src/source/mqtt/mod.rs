@@ -14,7 +14,7 @@
 //! | hand out events of the last connection after the next CONNACK, when their packet ids mean other messages | an event loop and a ledger for each connection |
 //! | throw away or repeat queued requests at a reconnect | the same; every connection subscribes anew |
 //! | refuse a PUBREL of a message that an earlier process took, for ever | a state that knows all packet ids |
-//! | hang when a request is awaited where it is polled | requests come from other futures |
+//! | hang when a request is awaited where it is polled | requests come from other futures, acknowledgements pass it by |
 //! | reconnect at once and for ever | our own back-off |
 //! | ping without a pause when the broker's keep-alive is 0 | our keep-alive is set again |
 //! | wait for ever when the broker takes no more bytes | a watch on its progress |
@@ -70,6 +70,8 @@ pub async fn run(context: SourceContext, config: MqttSource, default_client_id: 
                 }
                 let wait = wait_after(&why, up.unwrap_or_default(), &mut waits);
                 context.health.count(why.problem());
+                let thrown_out = up.is_some() && waits.keeps_failing();
+                let why = if thrown_out { why.with_guess() } else { why };
                 context.health.change(SourceState::Disconnected(why.text));
                 tokio::select! {
                     () = context.stop.cancelled() => {}

@@ -28,6 +28,11 @@ impl Waits {
         jittered(bound)
     }
 
+    /// Whether this has happened a few times without a good connection in between.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.failures >= 3
+    }
+
     /// The wait after another client took the session.
     pub(super) fn after_take_over() -> Duration {
         jittered(AFTER_TAKE_OVER)

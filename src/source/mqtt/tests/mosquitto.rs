@@ -30,7 +30,7 @@ impl Mosquitto {
         let directory = TempDir::new().unwrap();
         let listener = config(&directory);
         let config = format!(
-            "{listener}\nuser root\npersistence true\npersistence_location {}/\nmax_queued_messages 0\nlog_dest file {}\nlog_type all\n",
+            "{listener}\nuser root\npersistence true\npersistence_location {}/\nmax_queued_messages 0\nlog_dest file {}\nlog_type error\nlog_type warning\nlog_type notice\nlog_type information\n",
             directory.path().display(),
             directory.path().join("log").display(),
         );

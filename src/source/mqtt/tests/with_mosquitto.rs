@@ -105,3 +105,35 @@ async fn a_session_that_the_broker_lost_is_counted_and_subscribed_anew() {
     assert_eq!(rig.accept_payloads(1).await, ["after"]);
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn two_gateways_with_one_client_id_are_told_so() {
+    for protocol in BOTH {
+        let mosquitto = Mosquitto::start("").await;
+        let one = Rig::start(config(mosquitto.port, protocol), &["t/#"]);
+        one.connected().await;
+        let other = Rig::start(config(mosquitto.port, protocol), &["t/#"]);
+        let guess = "again and again: does another client use our client id?";
+        one.until("told", |state| state.detail().is_some_and(|why| why.contains(guess))).await;
+        one.stop().await;
+        other.connected().await;
+        other.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn several_brokers_are_served_side_by_side() {
+    let (east, west) = (Mosquitto::start("").await, Mosquitto::start("").await);
+    let mut from_east = Rig::start(config(east.port, MqttProtocol::V5), &["t/#"]);
+    let mut from_west = Rig::start(config(west.port, MqttProtocol::V311), &["t/#"]);
+    from_east.connected().await;
+    from_west.connected().await;
+    publish(east.port, QoS::AtLeastOnce, [("t/1", "east".to_owned())]).await;
+    assert_eq!(from_east.accept_payloads(1).await, ["east"]);
+    drop(east);
+    from_east.disconnected().await;
+    publish(west.port, QoS::AtLeastOnce, [("t/1", "west".to_owned())]).await;
+    assert_eq!(from_west.accept_payloads(1).await, ["west"]);
+    from_east.stop().await;
+    from_west.stop().await;
+}

@@ -1,6 +1,6 @@
 //! One MQTT connection, whichever version: the only code that names rumqttc.
 //!
-//! rumqttc is used for packets, keep-alive and the QoS 2 hand-shake. An event loop lives for one connection and is never
+//! rumqttc is used for packets, keep-alive and the QoS 2 hand-shake; acknowledgements pass it by in the relay. An event loop lives for one connection and is never
 //! reused, because what one leaves behind harms the next: events decoded before an error come out after the next CONNACK,
 //! queued requests are sent or thrown away, options are overwritten by the broker's.
 
@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::failure::Failure;
-use super::ledger::Receipt;
 use crate::event::{PublishProperties, Qos};
 use crate::topic::{InvalidTopic, Topic, TopicFilter};
 
@@ -111,29 +110,28 @@ enum Sender {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended;
 
-/// Requests that wait beyond one acknowledgement for each message of a full window.
-const REQUESTS_SLACK: usize = 64;
+/// Requests that wait: a SUBSCRIBE and a DISCONNECT at most.
+const REQUESTS_MAX: usize = 8;
 /// This end publishes nothing, so few packet ids are enough.
 const OUTGOING_MAX: u16 = 64;
 
 impl Wire {
     /// A connection that starts at its first poll, through `rendezvous`.
     pub(super) fn open(version: Version, hello: &Hello, rendezvous: &str) -> (Self, Requests) {
-        let requests_max = usize::from(hello.receive_maximum) + REQUESTS_SLACK;
         match version {
             Version::V311 => {
-                let (client, wire) = v311::open(hello, rendezvous, requests_max);
+                let (client, wire) = v311::open(hello, rendezvous, REQUESTS_MAX);
                 (Self(Kind::V311(Box::new(wire))), Requests(Sender::V311(client)))
             }
             Version::V5 => {
-                let (client, wire) = v5::open(hello, rendezvous, requests_max);
+                let (client, wire) = v5::open(hello, rendezvous, REQUESTS_MAX);
                 (Self(Kind::V5(Box::new(wire))), Requests(Sender::V5(client)))
             }
         }
     }
 
     /// Connects, sends what is requested, and waits for what the broker sends. Keep polling: pings and
-    /// acknowledgements leave only here. Not cancel safe: after a cancelled poll, drop the wire.
+    /// requests leave only here. Not cancel safe: after a cancelled poll, drop the wire.
     pub(super) async fn poll(&mut self) -> Result<Signal, Failure> {
         match &mut self.0 {
             Kind::V311(wire) => v311::poll(wire).await,
@@ -143,14 +141,6 @@ impl Wire {
 }
 
 impl Requests {
-    /// Acknowledges a message: PUBACK or PUBREC. Waits while the queue is full.
-    pub(super) async fn acknowledge(&self, receipt: Receipt) -> Result<(), Ended> {
-        match &self.0 {
-            Sender::V311(client) => v311::acknowledge(client, receipt).await,
-            Sender::V5(client) => v5::acknowledge(client, receipt).await,
-        }
-    }
-
     /// Sends one SUBSCRIBE. Its SUBACK must have come before the next is sent.
     pub(super) async fn subscribe(&self, filters: &[Subscription]) -> Result<(), Ended> {
         match &self.0 {

@@ -1,25 +1,32 @@
-//! Carries bytes between a connection to a broker and the MQTT library.
+//! Carries bytes between a connection to a broker and the MQTT library, and acknowledgements past it.
 //!
 //! The library opens its connections itself and takes no other; a Unix socket in the abstract name space, which only this
-//! process may connect to, is the door. Beside TLS, IPv6 and WebSocket of our own choice that gives two things: the many small writes of
-//! the library (one for each acknowledgement) leave as few large ones, and what the broker says in its last packet is read even when
-//! writing to it already fails.
+//! process may connect to, is the door. Beside TLS, IPv6 and WebSocket of our own choice that gives three things: what the broker says in its
+//! last packet is read even when writing to it already fails; a broker that takes no bytes stops nobody; and acknowledgements, four
+//! bytes each, leave many at a time. Through the library each is a request, a poll and a system call of its own
+//! (a third of this source's time, measured), and a full queue of requests is a dead-lock.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::event::Qos;
 use crate::source::mqtt::dial::{Duplex, Link};
+use crate::source::mqtt::ledger::Receipt;
 
 /// Bytes taken from one side before they are given to the other.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// First bytes of the packets that acknowledge.
+const PUBACK: u8 = 0x40;
+const PUBREC: u8 = 0x50;
 
 /// Where the library meets the relay.
 #[derive(Debug)]
@@ -56,6 +63,9 @@ impl Rendezvous {
 #[derive(Debug, Default)]
 pub(in crate::source::mqtt) struct Relay {
     seen: Mutex<Seen>,
+    /// PUBACK and PUBREC packets that wait to be written, in order. One for each message that the broker sent at most.
+    due: Mutex<BytesMut>,
+    due_changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -80,15 +90,32 @@ impl Relay {
         match link {
             Link::Bytes(stream) => {
                 let (from_broker, to_broker) = tokio::io::split(stream);
-                let down = self.carry_bytes(from_broker, to_library);
-                tokio::join!(carry_up(from_library, to_broker), down);
+                let up = self.carry_up(from_library, ToBroker::Bytes(to_broker));
+                tokio::join!(up, self.carry_bytes(from_broker, to_library));
             }
             Link::WebSocket(socket) => {
                 let (to_broker, from_broker) = (*socket).split();
-                let down = self.carry_messages(from_broker, to_library);
-                tokio::join!(wrap_up(from_library, to_broker), down);
+                let up = self.carry_up(from_library, ToBroker::WebSocket(to_broker));
+                tokio::join!(up, self.carry_messages(from_broker, to_library));
             }
         }
+    }
+
+    /// Writes acknowledgements in this order, soon. Never waits.
+    pub(in crate::source::mqtt) fn acknowledge(&self, receipts: &[Receipt]) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        for receipt in receipts {
+            let kind = match receipt.qos {
+                Qos::AtMostOnce => continue,
+                Qos::AtLeastOnce => PUBACK,
+                Qos::ExactlyOnce => PUBREC,
+            };
+            // In MQTT 5 the reason "success" may be left out, so both versions look alike.
+            due.put_slice(&[kind, 2]);
+            due.put_u16(receipt.packet_id);
+        }
+        drop(due);
+        self.due_changed.notify_one();
     }
 
     /// Whether the broker answered a CONNECT of MQTT 5 with the CONNACK of an older version that refuses it.
@@ -117,6 +144,43 @@ impl Relay {
             *first_count += 1;
         }
         *noted = *first_count == FIRST_BYTES;
+    }
+
+    /// Ends when the library closes its end. A broker that takes no more bytes may still have something to say, so errors
+    /// towards it end nothing.
+    async fn carry_up(&self, mut library: impl AsyncRead + Unpin, mut broker: ToBroker) {
+        let mut framing = Framing::default();
+        let mut open = true;
+        let (mut chunk, mut out) = (BytesMut::with_capacity(CHUNK_BYTES), BytesMut::new());
+        loop {
+            let between_packets = framing == Framing::BetweenPackets;
+            // Neither branch loses anything when the other one wins.
+            let ended = tokio::select! {
+                read = library.read_buf(&mut chunk) => !matches!(read, Ok(1..)),
+                () = self.due_changed.notified(), if between_packets => false,
+            };
+            if ended {
+                break;
+            }
+            if between_packets {
+                // Before what the library has just written: that may be our DISCONNECT.
+                self.take_due(&mut out);
+            }
+            framing = framing.advance(&chunk);
+            out.extend_from_slice(&chunk);
+            chunk.clear();
+            open = open && broker.send(&mut out).await;
+            out.clear();
+        }
+        if open {
+            broker.close().await;
+        }
+    }
+
+    fn take_due(&self, out: &mut BytesMut) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        out.extend_from_slice(&due);
+        due.clear();
     }
 
     async fn carry_bytes(
@@ -170,35 +234,91 @@ impl Relay {
     }
 }
 
-/// Ends when the library closes its end. A broker that takes no more bytes may still have something to say, so errors
-/// towards it end nothing.
-async fn carry_up(mut library: impl AsyncRead + Unpin, mut broker: impl AsyncWrite + Unpin) {
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-    let mut open = true;
-    while matches!(library.read_buf(&mut chunk).await, Ok(1..)) {
-        open =
-            open && broker.write_all_buf(&mut chunk).await.is_ok() && broker.flush().await.is_ok();
-        chunk.clear();
-        chunk.reserve(CHUNK_BYTES);
+/// The sending half of a connection to a broker.
+enum ToBroker {
+    Bytes(WriteHalf<Box<dyn Duplex>>),
+    WebSocket(SplitSink<WebSocketStream<Box<dyn Duplex>>, Message>),
+}
+
+impl ToBroker {
+    async fn send(&mut self, bytes: &mut BytesMut) -> bool {
+        match self {
+            Self::Bytes(stream) => {
+                stream.write_all_buf(bytes).await.is_ok() && stream.flush().await.is_ok()
+            }
+            Self::WebSocket(socket) => {
+                socket.send(Message::Binary(bytes.split().freeze())).await.is_ok()
+            }
+        }
     }
-    if open {
-        drop(broker.shutdown().await);
+
+    async fn close(&mut self) {
+        match self {
+            Self::Bytes(stream) => drop(stream.shutdown().await),
+            Self::WebSocket(socket) => drop(socket.close().await),
+        }
     }
 }
 
-/// The same in WebSocket messages.
-async fn wrap_up(
-    mut library: impl AsyncRead + Unpin,
-    mut broker: SplitSink<WebSocketStream<Box<dyn Duplex>>, Message>,
-) {
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-    let mut open = true;
-    while matches!(library.read_buf(&mut chunk).await, Ok(1..)) {
-        let message: Bytes = chunk.split().freeze();
-        open = open && broker.send(Message::Binary(message)).await.is_ok();
-        chunk.reserve(CHUNK_BYTES);
+/// Where the library is within the packets that it writes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    #[default]
+    BetweenPackets,
+    /// In the remaining length: what is known of it, and the place of the next seven bits.
+    Length { known: usize, shift: u32 },
+    /// Bytes of the packet that are still to come.
+    Body(usize),
+}
+
+impl Framing {
+    fn advance(mut self, mut bytes: &[u8]) -> Self {
+        while let [first, rest @ ..] = bytes {
+            (self, bytes) = match self {
+                Self::BetweenPackets => (Self::Length { known: 0, shift: 0 }, rest),
+                Self::Length { known, shift } => {
+                    let known = known | (usize::from(first & 0x7f) << shift);
+                    match (first & 0x80, known) {
+                        (0, 0) => (Self::BetweenPackets, rest),
+                        (0, length) => (Self::Body(length), rest),
+                        // The library writes no more than four bytes of length.
+                        _ => (Self::Length { known, shift: (shift + 7).min(21) }, rest),
+                    }
+                }
+                Self::Body(left) => {
+                    let taken = left.min(bytes.len());
+                    let state = match left - taken {
+                        0 => Self::BetweenPackets,
+                        left => Self::Body(left),
+                    };
+                    (state, bytes.get(taken..).unwrap_or_default())
+                }
+            };
+        }
+        self
     }
-    if open {
-        drop(broker.close().await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_end_where_they_end_however_they_are_cut() {
+        let mut stream = vec![0xc0, 0, 0xc0, 0, 0x82, 3, 1, 2, 3, 0x82, 0xac, 0x02];
+        stream.extend([7; 300]);
+        stream.extend([0xe0, 0]);
+        let ends = [2, 4, 9, 312, 314];
+        let mut random = fastrand::Rng::with_seed(11);
+        for round in 0..500 {
+            let (mut framing, mut place) = (Framing::default(), 0);
+            while place < stream.len() {
+                let next = (place + random.usize(1..60)).min(stream.len());
+                framing = framing.advance(&stream[place..next]);
+                place = next;
+                let between = framing == Framing::BetweenPackets;
+                assert_eq!(between, ends.contains(&place), "round {round}, at {place}");
+            }
+        }
     }
 }

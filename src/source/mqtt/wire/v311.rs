@@ -11,7 +11,6 @@ use rumqttc::{
 use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription};
 use crate::event::Qos;
 use crate::source::mqtt::failure::Failure;
-use crate::source::mqtt::ledger::Receipt;
 use crate::topic::Topic;
 
 /// A SUBSCRIBE of eight filters of the longest kind.
@@ -122,12 +121,6 @@ fn grant(code: SubscribeReasonCode) -> Grant {
         SubscribeReasonCode::Success(granted) => Grant::Granted(qos(granted)),
         SubscribeReasonCode::Failure => Grant::Refused("the broker gives no reason"),
     }
-}
-
-pub(super) async fn acknowledge(client: &AsyncClient, receipt: Receipt) -> Result<(), Ended> {
-    let mut publish = Publish::new(String::new(), wire_qos(receipt.qos), Vec::new());
-    publish.pkid = receipt.packet_id;
-    client.ack(&publish).await.map_err(|_| Ended)
 }
 
 pub(super) async fn subscribe(client: &AsyncClient, filters: &[Subscription]) -> Result<(), Ended> {

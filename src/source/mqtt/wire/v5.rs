@@ -16,7 +16,6 @@ use rumqttc::v5::{
 use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription};
 use crate::event::{PublishProperties, Qos};
 use crate::source::mqtt::failure::{Failure, FailureKind};
-use crate::source::mqtt::ledger::Receipt;
 use crate::topic::{InvalidTopic, Topic};
 
 /// An event loop and the keep-alive that this end asked for.
@@ -166,12 +165,6 @@ fn grant(code: SubscribeReasonCode) -> Grant {
             Grant::Refused("the broker gives no reason")
         }
     }
-}
-
-pub(super) async fn acknowledge(client: &AsyncClient, receipt: Receipt) -> Result<(), Ended> {
-    let publish =
-        Publish { qos: wire_qos(receipt.qos), pkid: receipt.packet_id, ..Publish::default() };
-    client.ack(&publish).await.map_err(|_| Ended)
 }
 
 pub(super) async fn subscribe(client: &AsyncClient, filters: &[Subscription]) -> Result<(), Ended> {
