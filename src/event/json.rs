@@ -98,14 +98,7 @@ impl BodyFormat {
             write_json(record_id, body);
         }
         self.columns(record, &mut |key, column| {
-            let column = match column {
-                Column::Undefined => match self.undefined_as {
-                    UndefinedAs::Undefined => Column::Text("undefined"),
-                    UndefinedAs::Null => Column::RawJson(b"null"),
-                    UndefinedAs::Absent => return,
-                },
-                known => known,
-            };
+            let Some(column) = self.shown(column) else { return };
             write_key(key, &mut first, body);
             // No `Value` where nothing unusual is in it: this runs for every record of every sink.
             match column {
@@ -131,12 +124,12 @@ impl BodyFormat {
         body.push(b'}');
     }
 
-    /// The columns of `record` as templates see them. An unknown column has no key, whatever
-    /// `undefined_as` says: a template renders a missing path by its own rule.
+    /// The columns of `record` as templates see them: those of the default body, so that `${.}` is that body.
     #[must_use]
     pub fn template_data(&self, record: &Record) -> Value {
         let mut object = Map::new();
         self.columns(record, &mut |key, column| {
+            let Some(column) = self.shown(column) else { return };
             let value = match column {
                 Column::Undefined => return,
                 Column::Text(text) => Value::from(text),
@@ -148,11 +141,23 @@ impl BodyFormat {
                 }
                 Column::Properties(properties) => publish_properties(properties),
                 Column::Metadata(rule) => serde_json::json!({ "rule_id": rule.as_str() }),
-                Column::RawJson(json) => serde_json::from_slice(json).unwrap_or_default(),
+                Column::RawJson(json) => {
+                    serde_json::from_slice(json).unwrap_or_else(|_| Value::from(lossy_text(json)))
+                }
             };
             object.insert(key.to_owned(), value);
         });
         Value::Object(object)
+    }
+
+    /// A column as `undefined_as` has it; `None` when it has no key.
+    fn shown<'event>(&self, column: Column<'event>) -> Option<Column<'event>> {
+        match (column, self.undefined_as) {
+            (Column::Undefined, UndefinedAs::Undefined) => Some(Column::Text("undefined")),
+            (Column::Undefined, UndefinedAs::Null) => Some(Column::RawJson(b"null")),
+            (Column::Undefined, UndefinedAs::Absent) => None,
+            (known, _) => Some(known),
+        }
     }
 
     /// Visits every column in the order of the body.
@@ -243,7 +248,9 @@ fn publish_properties(properties: Option<&PublishProperties>) -> Value {
 }
 
 fn is_json(payload: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()
+    // From a slice serde_json does not look at bytes that it skips: they may be no text at all.
+    std::str::from_utf8(payload)
+        .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
 
 /// EMQX's text form: each run of bytes that are not UTF-8 becomes one U+FFFD.
@@ -359,6 +366,14 @@ mod tests {
     }
 
     #[test]
+    fn templates_see_the_columns_of_the_default_body() {
+        for undefined_as in [UndefinedAs::Undefined, UndefinedAs::Null, UndefinedAs::Absent] {
+            let (format, record) = (format(PayloadAs::Json, undefined_as), record(b"{\"a\":1}"));
+            assert_eq!(format.template_data(&record), object(&format, &record), "{undefined_as:?}");
+        }
+    }
+
+    #[test]
     fn a_payload_takes_the_configured_form_and_binary_survives_unless_text_is_asked_for() {
         let binary: &[u8] = b"\x01\x02AB\x81\x82";
         let with = |payload_as, payload| {
@@ -373,6 +388,7 @@ mod tests {
         assert_eq!(with(PayloadAs::Json, b"{\"a\":1}"), (serde_json::json!({"a": 1}), None));
         assert_eq!(with(PayloadAs::Json, b"no json"), ("no json".into(), None));
         assert_eq!(with(PayloadAs::Json, binary), ("AQJBQoGC".into(), base64()));
+        assert_eq!(with(PayloadAs::Json, b"{\"a\":\"\xff\"}"), ("eyJhIjoi/yJ9".into(), base64()));
     }
 
     #[test]
