@@ -136,3 +136,13 @@ fn access_rule(value: &Value<'_>) -> Option<AccessRule> {
     table.finish();
     allow.map(|_| rule)
 }
+
+impl Value<'_> {
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.content {
+            DeValue::Boolean(value) => Some(*value),
+            _ => self.wrong(format!("must be true or false, is {}", self.described())),
+        }
+    }
+}
