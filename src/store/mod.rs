@@ -37,7 +37,6 @@ use tokio::sync::watch;
 
 pub use identity::record_id;
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
-pub use quota::{QUEUE_BYTES_MIN, default_queue_bytes_max};
 
 use crate::config;
 use crate::metrics::StoreMetrics;
