@@ -210,3 +210,109 @@ impl Inner {
         self.status.next_attempt_at = Some(now + delay);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged, without stamps.
+    fn logged(run: impl FnOnce(&SinkHealth)) -> Vec<String> {
+        let name = SinkName::new("cloud").unwrap();
+        let health = SinkHealth::new(name.clone(), Metrics::new().sink(&name));
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || run(&health));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn retrying(attempts: u32) -> Standing {
+        let why = "connection refused".to_owned();
+        Standing::Retrying { why, attempts, delay: Duration::from_secs(2) }
+    }
+
+    #[test]
+    fn each_change_of_state_has_one_line_and_repeated_failures_have_none() {
+        let start = Instant::now();
+        let lines = logged(|health| {
+            for attempt in 1..1000 {
+                health.change(retrying(attempt), start + Duration::from_secs(attempt.into()));
+            }
+            let why = "status 401 (Unauthorized): check the credentials".to_owned();
+            let suspended = Standing::Suspended { why, attempts: 1000, delay: QUIET };
+            health.change(suspended, start + Duration::from_secs(2000));
+            health.change(Standing::Ok { attempts: 1000 }, start + Duration::from_mins(50));
+            assert_eq!(health.tell_at(), None, "nothing is left to tell");
+        });
+        let expected = [
+            "WARN sink fails, retrying sink=cloud attempts=1 delay=2s changes=1 \
+             error=\"connection refused\"",
+            "WARN sink suspended: everything is kept and tried again slowly sink=cloud \
+             attempts=1000 delay=10s changes=1 \
+             error=\"status 401 (Unauthorized): check the credentials\"",
+            "INFO sink delivers again sink=cloud attempts=1000 changes=1",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_sink_that_comes_and_goes_has_a_line_for_each_quiet_time_and_one_for_its_last_state() {
+        let start = Instant::now();
+        let lines = logged(|health| {
+            for millis in (0..25_000).step_by(100) {
+                let now = start + Duration::from_millis(millis);
+                health.change(retrying(1), now);
+                health.change(Standing::Ok { attempts: 1 }, now);
+            }
+            let due = health.tell_at().unwrap();
+            assert!(due <= start + Duration::from_secs(25) + QUIET, "told soon");
+            health.tell_late(due);
+        });
+        assert!(lines.len() <= 5, "{lines:#?}");
+        assert!(lines.last().unwrap().starts_with("INFO sink delivers again"), "{lines:#?}");
+    }
+
+    #[test]
+    fn the_status_tells_the_state_its_reason_and_the_next_attempt() {
+        logged(|health| {
+            let before = health.status();
+            assert_eq!((before.state, before.attempts), (SinkState::Ok, 0));
+            assert_eq!((before.last_error, before.next_attempt_at), (None, None));
+            health.change(retrying(3), Instant::now());
+            let failing = health.status();
+            assert_eq!((failing.state, failing.attempts), (SinkState::Retrying, 3));
+            assert_eq!(failing.last_error.as_deref(), Some("connection refused"));
+            assert!(failing.next_attempt_in().unwrap() > Duration::from_secs(1));
+            assert!(health.metrics.retry_delay.get() > 1.9);
+            health.change(Standing::Ok { attempts: 3 }, Instant::now());
+            let after = health.status();
+            assert_eq!((after.state, after.attempts), (SinkState::Ok, 0));
+            assert_eq!(after.last_error.as_deref(), Some("connection refused"), "for the curious");
+            assert_eq!(after.next_attempt_in(), None);
+            assert!(health.metrics.retry_delay.get() < f64::EPSILON);
+        });
+    }
+}

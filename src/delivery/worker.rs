@@ -202,8 +202,10 @@ impl Worker {
     }
 
     fn pass_on_effects(&mut self) {
-        let Effects { settled, accepted_at, released, standings } = self.core.take_effects();
+        let Effects { mut settled, accepted_at, released, standings } = self.core.take_effects();
         if !settled.is_empty() {
+            // The queue takes runs of numbers at once.
+            settled.sort_unstable();
             self.queue.settle_delivered(&settled);
             let delivered_at = UnixMillis::now();
             for accepted_at in accepted_at {

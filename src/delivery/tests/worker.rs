@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::http::{Reply, Request, Server};
 use super::{batch_config, event, sink_config, sink_name};
 use crate::clock::UnixMillis;
-use crate::config::{self, Order};
+use crate::config::{self, Order, QUEUE_BYTES_MIN};
 use crate::delivery::{SinkContext, SinkHealth, SinkState, SinkStatus, run};
 use crate::event::Record;
 use crate::metrics::Metrics;
@@ -340,6 +340,45 @@ async fn while_the_service_is_down_one_probe_at_a_time_goes_out_for_the_oldest_r
     server.answer(|_| Reply::Status(200));
     rig.drained().await;
     assert_eq!(accepted(&server).len(), 5001);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_only_wait_in_memory_can_be_dropped_by_the_policy_of_a_full_queue() {
+    const BYTES: usize = 64 * 1024;
+    let server = Server::scripted(|_| Reply::Status(503));
+    let mut config = sink_config(&server.url());
+    config.order = Order::None;
+    config.queue.bytes_max = QUEUE_BYTES_MIN.try_into().unwrap();
+    config.request.body = Some(Template::parse("${payload}").unwrap());
+    let rig = Rig::start(config);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut append = async |numbers: std::ops::Range<u64>| {
+        let record = |number: u64| {
+            let mut event = event(number, "a");
+            // Text that hardly shrinks when it is compressed.
+            let noise: String = (0..BYTES).map(|_| random.alphanumeric()).collect();
+            Arc::get_mut(&mut event).unwrap().payload = format!("{number} {noise}").into();
+            Record { rule: RuleName::new("rule").unwrap(), event }
+        };
+        rig.queue.append(numbers.map(record).collect()).await.unwrap().unwrap();
+    };
+    append(1..30).await;
+    rig.in_state(SinkState::Retrying).await;
+    for first in (30..600).step_by(30) {
+        append(first..first + 30).await;
+    }
+    assert!(rig.queue.snapshot().dropped.values().sum::<u64>() > 100, "over the quota");
+    server.answer(|_| Reply::Status(200));
+    rig.drained().await;
+    let requests = server.requests();
+    let accepted = requests.iter().filter(|request| request.accepted).map(|request| {
+        let text = std::str::from_utf8(&request.body).unwrap();
+        text.split_once(' ').unwrap().0.parse::<u64>().unwrap()
+    });
+    let accepted: BTreeSet<u64> = accepted.collect();
+    assert!((1..=4).all(|number| accepted.contains(&number)), "what was in flight is kept");
+    assert!((5..30).all(|number| !accepted.contains(&number)), "the oldest others went first");
+    assert!(accepted.contains(&599), "the newest are kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
