@@ -169,7 +169,8 @@ impl Core {
         has_room && !self.pace.is_failing() && self.span() < SPAN_MAX
     }
 
-    /// When to look again although nothing happened.
+    /// When to look again although nothing happened; later than `now` once everything that may be sent and read
+    /// now has been asked for.
     pub(super) fn wake_at(&mut self, now: Instant) -> Option<Instant> {
         let send_at = if self.pace.is_failing() {
             self.pace.probe_at()
@@ -178,7 +179,9 @@ impl Core {
         } else {
             None
         };
-        send_at.into_iter().chain(self.read_again_at).min()
+        // A moment to read that has come waits for room, not for time.
+        let read_at = self.read_again_at.filter(|at| *at > now);
+        send_at.into_iter().chain(read_at).min()
     }
 
     /// Takes in what happened. What follows from it is in [`Self::take_effects`] and in what may be sent and

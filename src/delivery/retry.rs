@@ -77,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// The epoch a request leaves in, when one may leave now.
+    /// Whether a request may leave now beside `in_flight` others.
     pub(super) fn may_leave(&self, in_flight: usize, now: Instant) -> bool {
         match self.phase {
             Phase::Flowing { in_flight_max } => in_flight < in_flight_max,
@@ -86,7 +86,7 @@ impl Pace {
         }
     }
 
-    /// Notes that a request leaves; only when [`Self::may_leave`].
+    /// Notes that a request leaves, and in which epoch; only when [`Self::may_leave`].
     pub(super) fn leaves(&mut self) -> Epoch {
         if matches!(self.phase, Phase::Waiting { .. }) {
             self.phase = Phase::Probing;

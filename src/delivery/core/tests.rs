@@ -99,6 +99,8 @@ impl Simulation {
                 }
             }
         }
+        let wake_at = self.core.wake_at(self.now);
+        assert!(wake_at.is_none_or(|at| at > self.now), "the worker would spin");
         match self.random.u8(..4) {
             0 if !self.in_flight.is_empty() => self.answer(failing_percent),
             1 => {
