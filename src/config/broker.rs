@@ -77,7 +77,7 @@ fn tls_server(value: &Value<'_>) -> Option<TlsServer> {
     let mut table = value.table()?;
     let nothing = !table.has("cert_file") && !table.has("key_file");
     let identity = table.tls_identity();
-    let client_ca_file = table.get("client_ca_file").map(|value| value.existing_file());
+    let client_ca_file = table.get("client_ca_file").map(|value| value.certificates());
     table.finish();
     if nothing {
         return value.wrong("needs `cert_file` and `key_file`");

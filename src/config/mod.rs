@@ -9,6 +9,7 @@ mod gateway;
 mod lint;
 mod model;
 mod mqtt;
+mod pem;
 mod reader;
 mod report;
 mod routes;

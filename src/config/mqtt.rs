@@ -83,7 +83,7 @@ fn tls(table: &mut Table<'_>, address: Option<&Address>) -> TlsClient {
     let there = table.get("tls");
     let mut tls = table.table("tls");
     let client = TlsClient {
-        ca_file: tls.get("ca_file").and_then(|value| value.existing_file()),
+        ca_file: tls.get("ca_file").and_then(|value| value.certificates()),
         identity: tls.tls_identity(),
         server_name: tls.get("server_name").and_then(|value| value.nonempty_text()),
     };

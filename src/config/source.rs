@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::reader::{Table, Value};
-use super::{Source, TlsIdentity, mqtt};
+use super::{Source, mqtt};
 use crate::name::SourceName;
 
 /// MQTT's own limit is 256 MiB; a packet is held in memory whole.
@@ -78,20 +78,5 @@ impl Table<'_> {
             let bytes = value.size(1024..=PACKET_BYTES_MAX)?;
             NonZeroU32::new(u32::try_from(bytes).ok()?)
         })
-    }
-
-    /// `cert_file` and `key_file`, of which each needs the other.
-    pub(super) fn tls_identity(&mut self) -> Option<TlsIdentity> {
-        let cert_file = self.get("cert_file");
-        let key_file = self.get("key_file");
-        match (cert_file, key_file) {
-            (Some(cert_file), Some(key_file)) => {
-                let (cert_file, key_file) = (cert_file.existing_file(), key_file.existing_file());
-                Some(TlsIdentity { cert_file: cert_file?, key_file: key_file? })
-            }
-            (None, None) => None,
-            (Some(one), None) => one.wrong("needs `key_file`, the private key of the certificate"),
-            (None, Some(one)) => one.wrong("needs `cert_file`, the certificate of the key"),
-        }
     }
 }

@@ -123,16 +123,6 @@ impl Value<'_> {
         Some(self.reader.surroundings.folder.join(self.nonempty_text()?))
     }
 
-    /// A path of a file that can be read now.
-    pub(super) fn existing_file(&self) -> Option<PathBuf> {
-        let path = self.path()?;
-        match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-            Ok(data) if data.is_file() => Some(path),
-            Ok(_) => self.wrong(format!("{} is not a file", path.display())),
-            Err(error) => self.wrong(format!("cannot read {}: {error}", path.display())),
-        }
-    }
-
     /// A list of at least one element, each as `read` takes it. `advice` says what to do instead of an empty list.
     pub(super) fn some<T>(
         &self,

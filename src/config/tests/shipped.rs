@@ -15,8 +15,16 @@ const EXAMPLE: &str = "# example";
 fn example_surroundings() -> (tempfile::TempDir, Surroundings) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("tls")).unwrap();
-    for file in ["tls/ca.pem", "tls/cert.pem", "tls/key.pem", "mqtt.pw", "archive.pw"] {
-        std::fs::write(folder.path().join(file), "x").unwrap();
+    let certified = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap();
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    for (file, text) in [
+        ("tls/ca.pem", &*certificate),
+        ("tls/cert.pem", &certificate),
+        ("tls/key.pem", &key),
+        ("mqtt.pw", "x"),
+        ("archive.pw", "x"),
+    ] {
+        std::fs::write(folder.path().join(file), text).unwrap();
     }
     let surroundings = Surroundings {
         variable: Box::new(|name| Some(name.to_lowercase())),

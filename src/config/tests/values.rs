@@ -234,3 +234,29 @@ fn says_something(result: Result<(Config, Vec<super::Warning>), Report>) -> bool
         Err(report) => !report.to_string().is_empty(),
     }
 }
+
+#[test]
+fn files_with_certificates_and_keys_are_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap();
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    let damaged = certificate.replace("\nMII", "\n!!!");
+    for (cert, key, problem) in [
+        (&certificate, &key, None),
+        (&key, &key, Some("cert.pem has none in it")),
+        (&certificate, &certificate, Some("key.pem has none in it")),
+        (&damaged, &key, Some("cert.pem is damaged")),
+    ] {
+        std::fs::write(folder.path().join("cert.pem"), cert).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key).unwrap();
+        let text = "[sources.a]\ntype = \"mqtt\"\nurl = \"mqtts://h\"\n\
+                    tls = { cert_file = \"cert.pem\", key_file = \"key.pem\" }\n";
+        let report = parse(text, &surroundings(folder.path().to_owned())).err();
+        let report = report.map(|report| report.to_string());
+        match (&report, problem) {
+            (None, None) => {}
+            (Some(report), Some(problem)) => assert!(report.contains(problem), "{report}"),
+            _ => panic!("{problem:?} and {report:?}"),
+        }
+    }
+}
