@@ -129,3 +129,91 @@ fn notes(status: &Status) -> String {
     let sinks = status.sinks.iter().filter_map(sink_note);
     sources.chain(sinks).chain(status.sinks.iter().filter_map(queue_note)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::admin::RuleStatus;
+
+    fn source(state: &str, detail: Option<&str>) -> SourceStatus {
+        SourceStatus {
+            kind: "mqtt".to_owned(),
+            address: "mqtt://127.0.0.1:1883".to_owned(),
+            state: state.to_owned(),
+            detail: detail.map(str::to_owned),
+            since_seconds: 4000,
+            received: 1_200_000,
+            acknowledged: 1_199_000,
+            dropped: 0,
+        }
+    }
+
+    fn sink(state: &str, failed_attempts: u32) -> SinkStatus {
+        SinkStatus {
+            url: "https://api.example.com/hook".to_owned(),
+            state: state.to_owned(),
+            since_seconds: 90,
+            failed_attempts,
+            last_error: Some("status 503 (Service Unavailable)".to_owned()),
+            next_attempt_in_seconds: (failed_attempts > 0).then_some(12.34),
+            durability: "power".to_owned(),
+            queue_unavailable: None,
+            recovered: 0,
+            enqueued: 1000,
+            delivered: 600,
+            dropped: BTreeMap::from([("queue_full".to_owned(), 100)]),
+            queued: 300,
+            bytes: 5 << 20,
+            bytes_max: 512 << 20,
+            oldest_age_seconds: 93_784.2,
+        }
+    }
+
+    #[test]
+    fn the_status_of_a_gateway_in_trouble_says_what_is_wrong() {
+        let broken = source("disconnected", Some("127.0.0.1:1883 refuses connections"));
+        let rule = RuleStatus { sinks: vec!["cloud".to_owned()], matched: 1000 };
+        let mut full = sink("ok", 0);
+        full.queue_unavailable = Some("No space left on device (os error 28)".to_owned());
+        let status = Status {
+            gateway: "plant-7".to_owned(),
+            version: "0.1.0".to_owned(),
+            pid: 42,
+            store_id: "4q7wmb9iwj8i".to_owned(),
+            uptime_seconds: 90_061,
+            ready: false,
+            sources: BTreeMap::from([
+                ("local".to_owned(), broken),
+                ("other".to_owned(), source("connected", None)),
+            ]),
+            rules: BTreeMap::from([("cloud".to_owned(), rule)]),
+            sinks: BTreeMap::from([
+                ("cloud".to_owned(), sink("retrying", 7)),
+                ("full".to_owned(), full),
+            ]),
+        };
+        expect![[r"
+            plant-7 is NOT READY, up 1 d 1 h (waypost 0.1.0, pid 42, store 4q7wmb9iwj8i)
+
+            SOURCE  STATE         FOR        RECEIVED  ACKNOWLEDGED  ADDRESS
+            local   disconnected  1 h 6 min  1200000   1199000       mqtt://127.0.0.1:1883
+            other   connected     1 h 6 min  1200000   1199000       mqtt://127.0.0.1:1883
+
+            RULE   MATCHED  TO
+            cloud  1000     cloud
+
+            SINK   STATE     QUEUED  OLDEST   DISK           DELIVERED  DROPPED
+            cloud  retrying  300     1 d 2 h  5.0 MiB (0 %)  600        100
+            full   ok        300     1 d 2 h  5.0 MiB (0 %)  600        100
+
+            source local: 127.0.0.1:1883 refuses connections
+            sink cloud: status 503 (Service Unavailable); next attempt in 12.3 s
+            queue full takes no records: No space left on device (os error 28)
+        "]]
+        .assert_eq(&text(&status));
+    }
+}

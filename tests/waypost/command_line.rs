@@ -215,3 +215,32 @@ fn hash_password_prints_a_hash_that_lets_the_user_in() {
     assert!(!publish("wrong"));
     eventually("delivered", || service.records().len(), |count| *count == 1);
 }
+
+#[test]
+fn json_logs_are_one_object_a_line_and_tell_each_change_once() {
+    let (port, service) = (free_port(), Server::start());
+    let mut gateway = Waypost::start(&format!(
+        "[log]\nformat = \"json\"\n\n[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
+        service.url()
+    ));
+    for _ in 0..20 {
+        assert!(crate::support::mosquitto::mosquitto_pub(
+            port,
+            &["-q", "1", "-t", "t/1", "-m", "secret"]
+        ));
+    }
+    gateway.drained("cloud");
+    gateway.terminate();
+    let log = gateway.log();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(
+        messages,
+        ["store id minted", "started", "source connected", "stopping", "source stopped", "stopped"]
+    );
+    assert!(!log.contains("secret"), "a payload in the log");
+}

@@ -15,12 +15,15 @@ fn publish_forty(service: &Server, sink: &str) -> Waypost {
 /// As [`publish_forty`], with another upper bound of the wait between attempts.
 fn publish_forty_with(service: &Server, sink: &str, retry_max: &str) -> Waypost {
     let port = free_port();
-    let gateway = Waypost::start(&format!(
+    let mut gateway = Waypost::prepare("");
+    std::fs::write(gateway.directory().join("token"), "s3cret\n").unwrap();
+    gateway.configure(&format!(
         "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n\
          [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n\
          timeouts = {{ connect = \"1s\", request = \"1s\" }}\nretry = {{ initial = \"50ms\", max = \"{retry_max}\" }}\n{sink}\n",
         service.url()
     ));
+    gateway.launch();
     let device = Device::start(port, "d1", "t/1", 40, Duration::ZERO);
     eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 40);
     device.stop();
@@ -191,4 +194,19 @@ fn ndjson_batches_hold_one_object_a_line() {
     let request = &service.requests()[0];
     assert_eq!(request.headers["content-type"], "application/x-ndjson");
     assert!(request.body.iter().filter(|byte| **byte == b'\n').count() > 1);
+}
+
+#[test]
+fn credentials_are_sent_and_never_shown() {
+    let service = Server::start();
+    let gateway = publish_forty(
+        &service,
+        "auth = { bearer = { file = \"token\" } }\nheaders = { x-api-key = { file = \"token\" } }\n",
+    );
+    gateway.drained("cloud");
+    let request = &service.requests()[0];
+    assert_eq!(request.headers["authorization"], "Bearer s3cret");
+    assert_eq!(request.headers["x-api-key"], "s3cret");
+    let shown = gateway.log() + &gateway.status().to_string();
+    assert!(!shown.contains("s3cret"), "{shown}");
 }

@@ -1,5 +1,6 @@
 //! What the tests stand on: the binary under test, a Mosquitto, an HTTP service that misbehaves on request, and devices.
 
+pub mod certificates;
 pub mod device;
 pub mod http;
 pub mod metrics;
