@@ -17,7 +17,6 @@ pub mod event;
 pub mod ingest;
 pub mod metrics;
 pub mod name;
-#[cfg(feature = "broker")]
 pub mod password;
 pub mod rule;
 pub mod source;
