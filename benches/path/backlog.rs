@@ -30,6 +30,8 @@ pub fn measure(report: &mut Report, records: usize) {
     let peak_bytes = process::disk_bytes(&gateway.data_dir());
     report.figure("backlog: on disk", mebibytes(peak_bytes), "MiB", Target::None);
 
+    // For the broker to have read the last acknowledgements.
+    sleep_until(Instant::now() + Duration::from_secs(2));
     gateway.kill();
     let opened = Instant::now();
     gateway.launch();
@@ -58,13 +60,15 @@ fn take_in(report: &mut Report, gateway: &Waypost, plan: &Plan, tally: &Arc<Tall
     process::reset_peak(gateway.pid());
     let publishers = plan.start(tally);
     let started = publishers.started;
-    let enqueued = || {
-        gateway.metrics().get("waypost_queue_enqueued_total", "sink=\"cloud\"").unwrap_or_default()
+    // The last of them are acknowledged, too: what is not is sent again after the kill.
+    let acknowledged = || {
+        let metrics = gateway.metrics();
+        metrics.get("waypost_events_acknowledged_total", "source=\"local\"").unwrap_or_default()
     };
     let (mut seen, mut since) = (0.0, Instant::now());
     while seen < plan.messages as f64 {
         sleep_until(Instant::now() + Duration::from_millis(100));
-        let now = enqueued();
+        let now = acknowledged();
         if now > seen {
             (seen, since) = (now, Instant::now());
         }

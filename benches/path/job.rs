@@ -66,7 +66,7 @@ pub fn run(gateway: &Waypost, plan: &Plan, tally: &Arc<Tally>) -> Outcome {
     let meter = Meter::start(gateway);
     let publishers = plan.start(tally);
     let started = publishers.started;
-    tally.wait("messages received", plan.messages, Tally::distinct);
+    tally.wait("messages received", plan.messages, plan.payload.count());
     let took = tally.last() - started;
     publishers.join();
     meter.stop(plan.messages, took)

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::receiver::Tally;
+
 /// Starts the number of a message.
 pub const MARK: u8 = b'~';
 /// Digits of the number.
@@ -29,6 +31,11 @@ impl Payload {
     pub fn variants(self) -> Vec<(Vec<u8>, Option<usize>)> {
         let mut random = fastrand::Rng::with_seed(7);
         (0..VARIANTS).map(|_| self.variant(&mut random)).collect()
+    }
+
+    /// What tells that all of this kind have arrived.
+    pub fn count(self) -> fn(&Tally) -> usize {
+        if self == Self::Random { Tally::records } else { Tally::distinct }
     }
 
     fn variant(self, random: &mut fastrand::Rng) -> (Vec<u8>, Option<usize>) {

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::payload::{DIGITS, MARK, number_at};
 use crate::publisher::sleep_until;
 
+/// Stands once in every record, and not in a payload, where quotes are escaped.
+const KEY: &[u8] = b"\"payload\":";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// When each message was sent and first received, and how many came in all.
@@ -23,6 +25,7 @@ pub struct Tally {
     distinct: AtomicUsize,
     repeats: AtomicUsize,
     requests: AtomicUsize,
+    records: AtomicUsize,
     last: AtomicU64,
 }
 
@@ -37,6 +40,7 @@ impl Tally {
             distinct: AtomicUsize::new(0),
             repeats: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
+            records: AtomicUsize::new(0),
             last: AtomicU64::new(0),
         })
     }
@@ -54,6 +58,7 @@ impl Tally {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
+        self.records.fetch_add(memchr::memmem::find_iter(body, KEY).count(), Ordering::Relaxed);
         for mark in memchr::memchr_iter(MARK, body) {
             if let Some(number) = number_at(&body[mark + 1..(mark + 1 + DIGITS).min(body.len())]) {
                 self.message(number, now);
@@ -88,6 +93,11 @@ impl Tally {
     /// Messages that arrived again.
     pub fn repeats(&self) -> usize {
         self.repeats.load(Ordering::Relaxed)
+    }
+
+    /// Records that have arrived, repeats included: for payloads without a number.
+    pub fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
     }
 
     /// Requests that have arrived.
