@@ -119,7 +119,7 @@ fn notes(status: &Status) -> String {
         let next = sink.next_attempt_in_seconds;
         let next = next.map_or(String::new(), |next| format!("; next attempt in {next:.1} s"));
         let failing = sink.last_error.as_ref().filter(|_| sink.failed_attempts > 0)?;
-        Some(format!("sink {name}: {failing}{next}\n"))
+        Some(format!("sink {name} ({}): {failing}{next}\n", sink.url))
     };
     let queue_note = |(name, sink): (&String, &SinkStatus)| {
         let why = sink.queue_unavailable.as_ref()?;
@@ -211,7 +211,7 @@ mod tests {
             full   ok        300     1 d 2 h  5.0 MiB (0 %)  600        100
 
             source local: 127.0.0.1:1883 refuses connections
-            sink cloud: status 503 (Service Unavailable); next attempt in 12.3 s
+            sink cloud (https://api.example.com/hook): status 503 (Service Unavailable); next attempt in 12.3 s
             queue full takes no records: No space left on device (os error 28)
         "]]
         .assert_eq(&text(&status));
