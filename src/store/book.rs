@@ -73,7 +73,6 @@ pub(super) struct Book {
     /// The latest committed records, consecutive, up to `next`.
     tail: VecDeque<InMemory>,
     tail_bytes: usize,
-    tail_bytes_max: usize,
     /// Records read from disk ahead of the reader, ascending.
     ahead: VecDeque<InMemory>,
     recovered: u64,
@@ -88,7 +87,7 @@ pub(super) struct Book {
 
 impl Book {
     /// Books of a queue whose numbers go on with `next`; everything below that is not settled waits.
-    pub(super) fn open(next: u64, mut settled: RangeSet, tail_bytes_max: usize) -> Self {
+    pub(super) fn open(next: u64, mut settled: RangeSet) -> Self {
         settled.remove(next..u64::MAX);
         settled.insert(0..1);
         let recovered = next - settled.count_in(0..next);
@@ -98,7 +97,6 @@ impl Book {
             in_flight: RangeSet::default(),
             tail: VecDeque::new(),
             tail_bytes: 0,
-            tail_bytes_max,
             ahead: VecDeque::new(),
             recovered,
             enqueued: 0,
@@ -142,8 +140,13 @@ impl Book {
         end - start - self.settled.count_in(start..end)
     }
 
-    /// Takes records that are durable now; they get the numbers from [`Self::next`] on.
-    pub(super) fn commit(&mut self, records: impl IntoIterator<Item = InMemory>) {
+    /// Takes records that are durable now; they get the numbers from [`Self::next`] on. Of the latest, up to
+    /// `tail_bytes_max` stay in memory.
+    pub(super) fn commit(
+        &mut self,
+        records: impl IntoIterator<Item = InMemory>,
+        tail_bytes_max: usize,
+    ) {
         for entry in records {
             assert_eq!(entry.record.number.0, self.next, "numbers are consecutive");
             self.next += 1;
@@ -151,8 +154,11 @@ impl Book {
             self.queued += 1;
             self.tail_bytes += memory_bytes(&entry);
             self.tail.push_back(entry);
+            while self.tail_bytes > tail_bytes_max {
+                self.pop_tail();
+            }
         }
-        self.trim_tail();
+        self.forget_settled();
     }
 
     /// Takes records that a failed commit left on disk after all.
@@ -192,7 +198,7 @@ impl Book {
         self.queued -= count;
         if count > 0 {
             self.is_cursor_stale = true;
-            self.trim_tail();
+            self.forget_settled();
         }
         count
     }
@@ -289,15 +295,18 @@ impl Book {
         }
     }
 
-    fn trim_tail(&mut self) {
+    fn pop_tail(&mut self) {
+        self.tail_bytes -= self.tail.pop_front().as_ref().map_or(0, memory_bytes);
+    }
+
+    fn forget_settled(&mut self) {
         let first = self.settled.next_absent(0);
-        while let Some(front) = self.tail.front()
-            && (front.record.number.0 < first || self.tail_bytes > self.tail_bytes_max)
-        {
-            self.tail_bytes -= memory_bytes(front);
-            self.tail.pop_front();
+        let is_settled =
+            |front: Option<&InMemory>| front.is_some_and(|it| it.record.number.0 < first);
+        while is_settled(self.tail.front()) {
+            self.pop_tail();
         }
-        while self.ahead.front().is_some_and(|front| front.record.number.0 < first) {
+        while is_settled(self.ahead.front()) {
             self.ahead.pop_front();
         }
     }

@@ -1,4 +1,4 @@
-//! One sled database of bounded size. The only module that names sled.
+//! One sled database of bounded size. With [`super::runs`] the only module that names sled.
 //!
 //! A generation only ever receives chunks and the cursor. Nothing is removed from it: it is dropped as a whole, with
 //! its folder, once all its records have left the queue. So the file stays small, opening it is fast, its memory is
@@ -22,7 +22,8 @@ use rustix::io::Errno;
 
 use super::chunk::{self, CHUNK_BYTES_MAX, EncodedChunk, Header};
 use super::cursor::{self, Cursor};
-use super::sync;
+use super::runs::Runs;
+use super::sync::{self, SyncedOnPeriod};
 use super::totals::Totals;
 
 /// sled's unit of writing. Part of the format: a database opens only with the size it was made with.
@@ -75,6 +76,14 @@ pub(super) enum GenerationError {
     Damaged(String),
 }
 
+impl GenerationError {
+    /// Whether there is no room on the file system.
+    pub(super) fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 impl From<sled::Error> for GenerationError {
     fn from(error: sled::Error) -> Self {
         match error {
@@ -123,8 +132,11 @@ impl Located {
 pub(super) struct Generation {
     id: GenerationId,
     dir: PathBuf,
-    chunks: sled::Db,
+    db: sled::Db,
+    chunks: Runs,
     cursors: sled::Tree,
+    /// Under `durability = "process"`. Declared last: dropping the database above syncs it for good.
+    on_period: Option<SyncedOnPeriod>,
 }
 
 impl fmt::Debug for Generation {
@@ -151,17 +163,17 @@ impl Generation {
                 drop(sender.send(opened));
             })
             .map_err(GenerationError::Io)?;
-        let (chunks, cursors) = receiver
+        let (db, chunks, cursors) = receiver
             .recv_timeout(OPEN_TIMEOUT)
             .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))??;
-        let generation = Self { id, dir, chunks, cursors };
+        let generation = Self { id, dir, db, chunks, cursors, on_period: None };
         generation.make_durable(queue_dir)?;
         Ok(generation)
     }
 
     /// Syncs what sled does not: its settings, the file's first bytes, the folders.
     fn make_durable(&self, queue_dir: &Path) -> Result<(), GenerationError> {
-        catching(|| self.chunks.flush())?;
+        catching(|| self.db.flush())?;
         let durable = || -> io::Result<()> {
             sync::sync_file(&self.dir.join("conf"))?;
             sync::sync_file(&self.dir.join(DB_FILE))?;
@@ -177,7 +189,7 @@ impl Generation {
 
     /// Stages a chunk: durable after the next [`Self::flush`].
     pub(super) fn stage_chunk(&self, chunk: EncodedChunk) -> Result<(), GenerationError> {
-        catching(|| self.chunks.insert(chunk.key, chunk.value)).map(drop)
+        catching(|| self.chunks.insert(&self.db, chunk))
     }
 
     /// Stages the cursor: durable after the next [`Self::flush`].
@@ -187,11 +199,23 @@ impl Generation {
 
     /// Makes everything staged durable.
     pub(super) fn flush(&self) -> Result<(), GenerationError> {
-        catching(|| self.chunks.flush())?;
-        if sync::is_override_missing() {
+        catching(|| self.db.flush())?;
+        if self.on_period.is_none() && sync::is_override_missing() {
             sync::sync_file(&self.dir.join(DB_FILE)).map_err(GenerationError::Io)?;
         }
         Ok(())
+    }
+
+    /// From now on [`Self::flush`] hands the bytes to the kernel only, and [`Self::sync`] makes them durable.
+    pub(super) fn sync_on_period(&mut self) -> Result<(), GenerationError> {
+        let exempt = SyncedOnPeriod::exempt(&self.dir.join(DB_FILE));
+        self.on_period = Some(exempt.map_err(GenerationError::Io)?);
+        Ok(())
+    }
+
+    /// Makes what was flushed durable; nothing to do unless [`Self::sync_on_period`] was called.
+    pub(super) fn sync(&self) -> Result<(), GenerationError> {
+        self.on_period.as_ref().map_or(Ok(()), SyncedOnPeriod::sync).map_err(GenerationError::Io)
     }
 
     /// The cursor in this generation, if there is an intact one.
@@ -205,7 +229,7 @@ impl Generation {
         catching(|| {
             let mut damaged = 0;
             let up_to = chunk::key(number, u16::MAX);
-            let before = self.chunks.range(..=up_to).next_back().transpose()?;
+            let before = self.chunks.last_up_to(&up_to)?;
             if let Some(first) = before.and_then(|(key, _)| chunk::first_of_key(&key)) {
                 match self.assemble(first)? {
                     Some(located) if located.header.range().end > number => {
@@ -216,7 +240,7 @@ impl Generation {
                 }
             }
             let mut from = chunk::key(number, u16::MAX);
-            while let Some((key, _)) = self.chunks.range(from.clone()..).next().transpose()? {
+            while let Some((key, _)) = self.chunks.first_after(&from)? {
                 let first = chunk::first_of_key(&key).unwrap_or(u64::MAX);
                 if let Some(mut located) = self.assemble(first)? {
                     located.damaged = damaged;
@@ -224,7 +248,6 @@ impl Generation {
                 }
                 damaged += 1;
                 from = chunk::key(first, u16::MAX);
-                from.push(0);
             }
             Ok(None)
         })
@@ -232,7 +255,7 @@ impl Generation {
 
     /// The chunk that starts with `first`, all its parts; `None` when something of it is missing or damaged.
     fn assemble(&self, first: u64) -> sled::Result<Option<Located>> {
-        let Some(value) = self.chunks.get(chunk::key(first, 0))? else { return Ok(None) };
+        let Some(value) = self.chunks.get(&chunk::key(first, 0))? else { return Ok(None) };
         let Ok((header, body)) = chunk::parse(&value) else { return Ok(None) };
         if header.first != first || header.part != 0 {
             return Ok(None);
@@ -242,7 +265,7 @@ impl Generation {
         }
         let mut joined = body.to_vec();
         for part in 1..header.parts {
-            let Some(value) = self.chunks.get(chunk::key(first, part))? else { return Ok(None) };
+            let Some(value) = self.chunks.get(&chunk::key(first, part))? else { return Ok(None) };
             match chunk::parse(&value) {
                 Ok((other, body)) if other.is_part_of(&header, part) => {
                     joined.extend_from_slice(body);
@@ -257,12 +280,11 @@ impl Generation {
     pub(super) fn scan(&self) -> Result<Totals, GenerationError> {
         catching(|| {
             let mut totals = Totals::default();
-            for item in self.chunks.iter() {
-                let (_, value) = item?;
+            self.chunks.for_each(|(_, value)| {
                 if let Ok((header, _)) = chunk::parse(&value) {
                     totals.add(&header, value.len());
                 }
-            }
+            })?;
             Ok(totals)
         })
     }
@@ -303,16 +325,17 @@ fn await_closed(db_file: &Path) -> io::Result<()> {
     }
 }
 
-fn open_database(dir: &Path) -> sled::Result<(sled::Db, sled::Tree)> {
-    let chunks = sled::Config::new()
+fn open_database(dir: &Path) -> sled::Result<(sled::Db, Runs, sled::Tree)> {
+    let db = sled::Config::new()
         .path(dir)
         .segment_size(SEGMENT_BYTES)
         .cache_capacity(CACHE_BYTES)
         // Flushing is the committer's business; sled's own flusher would sync twice a second for nothing.
         .flush_every_ms(None)
         .open()?;
-    let cursors = chunks.open_tree(CURSOR_TREE)?;
-    Ok((chunks, cursors))
+    let cursors = db.open_tree(CURSOR_TREE)?;
+    let chunks = Runs::open(&db)?;
+    Ok((db, chunks, cursors))
 }
 
 /// Removes the folder of a generation.

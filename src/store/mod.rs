@@ -1,6 +1,7 @@
 //! Everything under the data directory, and the only module that names sled and bincode.
 
 mod age;
+mod ballast;
 mod book;
 mod carve;
 mod chunk;
@@ -18,6 +19,7 @@ mod quota;
 mod ranges;
 mod reader;
 mod repair;
+mod runs;
 mod shared;
 mod shelf;
 mod sync;
@@ -29,6 +31,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -89,10 +92,10 @@ pub enum StoreError {
     Closed,
 }
 
+/// Why a queue takes no records while the file system has no room.
+const DISK_FULL: &str = "the disk is full";
 /// Where the machine says who it is.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
-/// Records that a queue keeps in memory for its delivery.
-const TAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The data directory, opened and locked by this process.
 #[derive(Debug)]
@@ -101,6 +104,8 @@ pub struct Store {
     metrics: StoreMetrics,
     id: String,
     lock: Arc<lock::DirLock>,
+    ballast: Arc<ballast::Ballast>,
+    queues_open: Arc<AtomicUsize>,
     generation_bytes_max: u64,
 }
 
@@ -121,7 +126,9 @@ impl Store {
         let lock = Arc::new(lock::DirLock::take(&config.data_dir)?);
         let id = identity::load_or_mint(&config.data_dir, machine_id_file)?;
         let generation_bytes_max = quota::GENERATION_BYTES_MAX;
-        Ok(Self { config, metrics, id, lock, generation_bytes_max })
+        let ballast = Arc::new(ballast::Ballast::open(&config.data_dir));
+        let queues_open = Arc::default();
+        Ok(Self { config, metrics, id, lock, ballast, queues_open, generation_bytes_max })
     }
 
     /// The id of this store: minted once, part of every record id. Lower-case letters and digits.
@@ -137,7 +144,17 @@ impl Store {
         options: &config::Queue,
     ) -> Result<Queue, StoreError> {
         let queue_dir = self.config.data_dir.join("queues").join(sink.as_str());
-        let opened = opening::open(&queue_dir, TAIL_BYTES_MAX, &self.metrics).map_err(|error| {
+        let open = || opening::open(&queue_dir, options.durability, &self.metrics);
+        let mut is_disk_full = false;
+        let opened = open().or_else(|error| {
+            is_disk_full = error.is_disk_full();
+            if !is_disk_full {
+                return Err(error);
+            }
+            self.ballast.give_up();
+            open()
+        });
+        let opened = opened.map_err(|error| {
             let source = io::Error::other(error);
             StoreError::Io { operation: "open", path: queue_dir.clone(), source }
         })?;
@@ -149,6 +166,8 @@ impl Store {
             options: options.clone(),
             commit_window_max: self.config.commit_window_max,
             metrics: self.metrics.clone(),
+            ballast: Arc::clone(&self.ballast),
+            queues_open: Arc::clone(&self.queues_open),
             age: opened.age,
             appended: watch::Sender::new(RecordNumber(next)),
             wake: Condvar::new(),
@@ -161,15 +180,17 @@ impl Store {
                 is_committer_idle: false,
                 stop: None,
                 is_rotation_wanted: false,
-                unavailable: None,
+                unavailable: is_disk_full.then(|| DISK_FULL.to_owned()),
             }),
         });
-        let committer = committer::Committer::new(Arc::clone(&shared));
+        let committer = committer::Committer::new(Arc::clone(&shared), is_disk_full);
+        committer.look_up_head();
         // The kernel cuts thread names at 15 bytes.
         let thread = thread::Builder::new()
             .name(format!("queue {sink}"))
             .spawn(move || committer.run())
             .map_err(|source| StoreError::Io { operation: "serve", path: queue_dir, source })?;
+        self.queues_open.fetch_add(1, Ordering::Relaxed);
         Ok(Queue::new(shared, thread, Arc::clone(&self.lock)))
     }
 }

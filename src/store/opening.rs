@@ -13,8 +13,9 @@ use super::cursor::Cursor;
 use super::generation::{self, Generation, GenerationError, GenerationId};
 use super::shelf::{Shelf, Shelved};
 use super::totals::Totals;
-use super::{high_water, repair, sync};
+use super::{cursor, high_water, repair, sync};
 use crate::clock::UnixMillis;
+use crate::config::Durability;
 use crate::metrics::StoreMetrics;
 
 /// A queue as it was found.
@@ -30,7 +31,7 @@ pub(super) struct Opened {
 /// kept from being sealed, or whose totals are damaged, is counted now.
 pub(super) fn open(
     queue_dir: &Path,
-    tail_bytes_max: usize,
+    durability: Durability,
     metrics: &StoreMetrics,
 ) -> Result<Opened, GenerationError> {
     fs::create_dir_all(queue_dir).map_err(GenerationError::Io)?;
@@ -39,21 +40,37 @@ pub(super) fn open(
     let newest_id = ids.pop().unwrap_or(GenerationId { sequence: 1, first_possible: 1 });
     let mut found = Found { next: 1, cursor: Cursor::default(), stamp: Stamp::default() };
     let mut shelf = Shelf::default();
+    let mut unsealed = Vec::new();
     for id in ids {
         let dir = queue_dir.join(id.to_string());
-        let totals = match Totals::read(&dir) {
-            Some(totals) => totals,
-            None => found.count_unsealed(&repair::open(queue_dir, id, metrics)?)?,
+        let totals = if let Some(totals) = Totals::read(&dir) {
+            totals
+        } else {
+            let totals = found.count_unsealed(&repair::open(queue_dir, id, metrics)?)?;
+            unsealed.push((dir.clone(), totals));
+            totals
         };
         found.note(&totals);
         let disk_bytes = generation::disk_bytes(&dir);
         shelf.push(Shelved { id, totals, disk_bytes, open: None });
     }
-    let newest = repair::open(queue_dir, newest_id, metrics)?;
+    let mut newest = repair::open(queue_dir, newest_id, metrics)?;
+    if durability == Durability::Process {
+        newest.sync_on_period()?;
+    }
     let totals = newest.scan()?;
     found.note(&totals);
     found.note_cursor(newest.cursor()?);
     let next = found.next.max(newest_id.first_possible);
+    if !unsealed.is_empty() {
+        // The cursor may be in an older one only; once that is sealed nobody looks there.
+        newest.stage_cursor(cursor::encode(next, &found.cursor.settled, found.cursor.stamp))?;
+        newest.flush()?;
+        newest.sync()?;
+    }
+    for (dir, totals) in unsealed {
+        totals.write(&dir).map_err(GenerationError::Io)?;
+    }
     let mut settled = found.cursor.settled;
     let noted = high_water::read(queue_dir);
     if noted > next {
@@ -67,7 +84,7 @@ pub(super) fn open(
     let disk_bytes = newest.disk_bytes();
     let open = Some(Arc::new(newest));
     shelf.push(Shelved { id: newest_id, totals, disk_bytes, open });
-    let book = Book::open(next, settled, tail_bytes_max);
+    let book = Book::open(next, settled);
     Ok(Opened { book, shelf, age: AgeClock::resume(found.stamp, UnixMillis::now()) })
 }
 
@@ -99,13 +116,11 @@ impl Found {
         }
     }
 
-    /// Counts a generation that is not the newest any more and writes its totals. The crash may also have come before
-    /// the cursor was in the newest.
+    /// Counts a generation that is not the newest any more. The crash may also have come before the cursor was in the
+    /// newest.
     fn count_unsealed(&mut self, generation: &Generation) -> Result<Totals, GenerationError> {
         self.note_cursor(generation.cursor()?);
-        let totals = generation.scan()?;
-        totals.write(generation.dir()).map_err(GenerationError::Io)?;
-        Ok(totals)
+        generation.scan()
     }
 }
 

@@ -13,7 +13,7 @@ const WORTHWHILE: f64 = 6.0;
 const WEIGHT: f64 = 0.3;
 /// A wait is given up when nothing came during this fraction of the window: whoever sends has sent what its own
 /// window allows and waits for us.
-const QUIET_FRACTION: u32 = 8;
+const QUIET_FRACTION: u32 = 3;
 
 /// The estimate of one queue.
 #[derive(Debug, Clone, Copy)]

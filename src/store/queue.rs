@@ -1,6 +1,7 @@
 //! The queue of one sink.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -201,6 +202,7 @@ impl Face {
 impl Drop for Face {
     fn drop(&mut self) {
         self.stop(Stop::Abandon);
+        self.shared.queues_open.fetch_sub(1, Ordering::Relaxed);
         if let Some(committer) = self.take_committer() {
             // A panic of the committer was reported when it happened.
             drop(committer.join());

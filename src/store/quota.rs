@@ -6,11 +6,12 @@ use crate::config::QUEUE_BYTES_MIN;
 
 /// A generation is full at this size of its database: sled keeps it in memory as a whole while it is open.
 pub(super) const GENERATION_BYTES_MAX: u64 = 12 * 1024 * 1024;
-const GENERATION_BYTES_MIN: u64 = 4 * 1024 * 1024;
-
+const GENERATION_BYTES_MIN: u64 = 2 * 1024 * 1024;
 /// The limits that keep a queue within its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
+    /// What the queue may take on disk.
+    pub bytes_max: u64,
     /// Size at which a generation is sealed.
     pub generation_bytes: u64,
     /// What waiting records may account for.
@@ -24,6 +25,6 @@ impl Quota {
         let generation_bytes = (bytes_max / 8).max(GENERATION_BYTES_MIN).min(generation_bytes_max);
         // Disk comes back by the generation, so the oldest takes its space until its last record has left, and the
         // newest may have just been made.
-        Self { generation_bytes, waiting_bytes_max: bytes_max - 2 * generation_bytes }
+        Self { bytes_max, generation_bytes, waiting_bytes_max: bytes_max - 2 * generation_bytes }
     }
 }

@@ -100,7 +100,15 @@ fn open_for_reading(shared: &Shared, id: GenerationId) -> Result<Arc<Generation>
     if let Some(open) = shared.lock().shelf.open_handle(id) {
         return Ok(open);
     }
-    let opened = Arc::new(repair::open(&shared.queue_dir, id, &shared.metrics)?);
+    let open = || repair::open(&shared.queue_dir, id, &shared.metrics);
+    let opened = Arc::new(open().or_else(|error| {
+        if !error.is_disk_full() {
+            return Err(error);
+        }
+        // The committer sees that the ballast is gone, and takes nothing until there is room for it again.
+        shared.ballast.give_up();
+        open()
+    })?);
     let closed = shared.lock().shelf.keep_open(id, &opened);
     drop(closed);
     Ok(opened)

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::age::AgeClock;
+use super::ballast::Ballast;
 use super::book::Book;
 use super::quota::Quota;
 use super::shelf::Shelf;
@@ -59,6 +61,9 @@ pub(super) struct Shared {
     pub quota: Quota,
     pub commit_window_max: Duration,
     pub metrics: StoreMetrics,
+    pub ballast: Arc<Ballast>,
+    /// How many queues the store has open.
+    pub queues_open: Arc<AtomicUsize>,
     pub age: AgeClock,
     pub appended: watch::Sender<RecordNumber>,
     /// Wakes the committer.
@@ -78,7 +83,7 @@ impl Shared {
         let state = self.lock();
         let mut snapshot = state.book.snapshot(self.age.now_ms());
         snapshot.bytes = state.shelf.disk_bytes();
-        snapshot.bytes_max = self.options.bytes_max.get();
+        snapshot.bytes_max = self.quota.bytes_max;
         snapshot
     }
 

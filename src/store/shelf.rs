@@ -53,6 +53,12 @@ impl Shelf {
         self.generations.iter().find(|shelved| shelved.id == id)?.open.clone()
     }
 
+    /// Numbers of the oldest generation, unless that takes appends.
+    pub(super) fn oldest_sealed(&self) -> Option<Range<u64>> {
+        let has_sealed = self.generations.len() > 1;
+        self.generations.front().filter(|_| has_sealed).map(Shelved::numbers)
+    }
+
     /// Whether this one takes appends.
     pub(super) fn is_newest(&self, id: GenerationId) -> bool {
         self.generations.back().is_some_and(|newest| newest.id == id)
@@ -94,6 +100,13 @@ impl Shelf {
     pub(super) fn has_drained(&self, book: &Book) -> bool {
         self.generations.len() > 1
             && self.generations.front().is_some_and(|oldest| book.waiting_in(oldest.numbers()) == 0)
+    }
+
+    /// Whether any has drained, also behind one whose records are in flight.
+    pub(super) fn has_drained_anywhere(&self, book: &Book) -> bool {
+        let sealed = self.generations.len().saturating_sub(1);
+        let mut sealed = self.generations.iter().take(sealed);
+        sealed.any(|shelved| book.waiting_in(shelved.numbers()) == 0)
     }
 
     /// Makes a new generation the newest. Gives back the handle of the one before, to be dropped without the lock,

@@ -1,5 +1,12 @@
 //! The queue through its public face, on a real disk.
 
+#![expect(clippy::as_conversions, reason = "counts of a test fit any integer")]
+
+mod damage;
+mod golden;
+mod kill;
+mod model;
+mod overload;
 mod power_cut;
 
 use std::num::NonZeroUsize;
@@ -36,6 +43,16 @@ fn record(number: u64, payload_bytes: usize) -> Record {
         properties: None,
     };
     Record { rule: RuleName::new("all").unwrap(), event: Arc::new(event) }
+}
+
+/// A record whose payload does not compress.
+fn incompressible(number: u64, payload_bytes: usize) -> Record {
+    let mut record = record(number, 0);
+    let mut event = Arc::unwrap_or_clone(record.event);
+    let mut random = fastrand::Rng::with_seed(number);
+    event.payload = (0..payload_bytes).map(|_| random.u8(..)).collect();
+    record.event = Arc::new(event);
+    record
 }
 
 fn options(when_full: WhenFull, bytes_max: u64) -> config::Queue {
@@ -127,14 +144,7 @@ async fn a_record_larger_than_a_chunk_survives_whole() {
     let dir = TempDir::new().unwrap();
     let queue = open(dir.path());
     let sizes = [10, 5 << 20, 29 << 10, 31 << 10, 1 << 20, 100];
-    let noisy = |size: usize| {
-        let mut record = record(0, 0);
-        let mut event = Arc::unwrap_or_clone(record.event);
-        let mut random = fastrand::Rng::with_seed(u64::try_from(size).unwrap());
-        event.payload = (0..size).map(|_| random.u8(..)).collect();
-        record.event = Arc::new(event);
-        record
-    };
+    let noisy = |size: usize| incompressible(7, size);
     append(&queue, sizes.map(noisy).to_vec()).await;
     queue.close().await;
     drop(queue);
@@ -150,16 +160,9 @@ async fn a_record_larger_than_a_chunk_survives_whole() {
 async fn a_drained_backlog_gives_its_disk_back() {
     let dir = TempDir::new().unwrap();
     let queue = open(dir.path());
-    let mut random = fastrand::Rng::with_seed(1);
     for group in 0..60_u64 {
-        let noisy = |i| {
-            let mut record = record(group * 500 + i, 0);
-            let mut event = Arc::unwrap_or_clone(record.event);
-            event.payload = (0..1000).map(|_| random.u8(..)).collect();
-            record.event = Arc::new(event);
-            record
-        };
-        append(&queue, (0..500).map(noisy).collect()).await;
+        let numbers = group * 500..(group + 1) * 500;
+        append(&queue, numbers.map(|number| incompressible(number, 1000)).collect()).await;
     }
     let full = queue.snapshot().bytes;
     assert!(full > 30_000_000, "{full}");
@@ -189,4 +192,65 @@ async fn a_second_process_is_told_who_holds_the_data_directory() {
     let pid = std::process::id().to_string();
     assert!(matches!(&error, StoreError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains(&pid), "{error}");
+}
+
+#[tokio::test]
+async fn ages_go_on_over_a_restart_and_belong_to_the_oldest_that_waits() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(dir.path());
+    assert!(queue.snapshot().oldest_age_seconds.abs() < f64::EPSILON, "nothing waits");
+    append(&queue, vec![record(1, 10)]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    append(&queue, vec![record(2, 10)]).await;
+    let age = queue.snapshot().oldest_age_seconds;
+    assert!((0.3..5.0).contains(&age), "{age}");
+    queue.close().await;
+    drop(queue);
+    let queue = open(dir.path());
+    let age = queue.snapshot().oldest_age_seconds;
+    assert!((0.3..10.0).contains(&age), "{age} after a restart");
+    queue.settle_delivered(&[RecordNumber(1)]);
+    append(&queue, vec![record(3, 10)]).await;
+    queue.settle_delivered(&[RecordNumber(2)]);
+    let younger = queue.snapshot().oldest_age_seconds;
+    assert!(younger < age, "{younger} of record 3, {age} of record 1");
+}
+
+#[tokio::test]
+async fn the_first_read_after_an_append_needs_no_disk() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(dir.path());
+    append(&queue, (1..=100).map(|number| record(number, 100)).collect()).await;
+    // Removed under its feet: whoever opened a file now would fail.
+    fs::remove_dir_all(dir.path().join("queues/cloud")).unwrap();
+    let read = queue.read(RecordNumber(1), limit(100)).await.unwrap();
+    assert_eq!(read.len(), 100);
+}
+
+#[tokio::test]
+async fn an_idle_queue_commits_its_cursor_within_a_second() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(dir.path());
+    append(&queue, (1..=10).map(|number| record(number, 100)).collect()).await;
+    queue.settle_delivered(&[1, 2, 3].map(RecordNumber));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Without a close, which would commit it.
+    drop(queue);
+    let queue = open(dir.path());
+    assert_eq!(waiting(&queue).await.first().unwrap().number.0, 4);
+}
+
+#[tokio::test]
+async fn process_durability_keeps_records_over_a_restart_and_syncs_on_a_period() {
+    let dir = TempDir::new().unwrap();
+    let sink = SinkName::new("cloud").unwrap();
+    let options =
+        config::Queue { durability: Durability::Process, ..options(WhenFull::DropOldest, 1 << 30) };
+    let queue = open_store(dir.path()).open_queue(&sink, &options).unwrap();
+    for first in (1..2000).step_by(100) {
+        append(&queue, (first..first + 100).map(|n| incompressible(n, 1000)).collect()).await;
+    }
+    drop(queue);
+    let queue = open_store(dir.path()).open_queue(&sink, &options).unwrap();
+    assert_eq!(waiting(&queue).await.len(), 2000);
 }

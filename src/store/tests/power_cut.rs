@@ -35,11 +35,7 @@ fn open_small(dir: &Path) -> Queue {
 fn noisy(number: u64) -> Record {
     let mut random = fastrand::Rng::with_seed(number);
     let bytes = if random.u8(..) == 0 { 40_000 } else { random.usize(10..1500) };
-    let mut record = record(number, 0);
-    let mut event = Arc::unwrap_or_clone(record.event);
-    event.payload = (0..bytes).map(|_| random.u8(..)).collect();
-    record.event = Arc::new(event);
-    record
+    incompressible(number, bytes)
 }
 
 /// The child's part; does nothing in an ordinary run. Opens, appends, settles and reopens, and writes a line to the

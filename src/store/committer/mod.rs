@@ -3,30 +3,38 @@
 //! A loop of waiting for one of a few kinds of work and doing it. A group is everything that waits, within bounds; it
 //! becomes a few chunks, one flush and the answers. The lock is never held while the disk works.
 
+mod room;
+mod rotation;
+
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use room::Room;
+use rotation::Prepared;
 
-use super::book::{DropReason, InMemory};
+use super::book::InMemory;
 use super::chunk::{Encoder, Stamp};
-use super::generation::{self, Generation, GenerationError, GenerationId};
+use super::generation::Generation;
 use super::high_water::HighWater;
 use super::pace::Pace;
-use super::shared::{SharedQueue, Staged, State, Stop};
-use super::shelf::Shelved;
+use super::shared::{SharedQueue, Staged, Stop};
 use super::totals::Totals;
-use super::{Appended, RecordNumber, StoreError, StoredRecord, cursor, opening, reader, repair};
-use crate::config::WhenFull;
+use super::{Appended, DISK_FULL, RecordNumber, StoreError, StoredRecord, cursor, reader};
+use crate::config::Durability;
 
+/// Records that all queues together keep in memory for their deliveries; each an even share.
+const TAILS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most records of a group; the caller bounds what waits, this bounds a commit.
 const GROUP_RECORDS_MAX: usize = 8192;
 /// Most bytes of a group in memory, but always one append.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Commits of one group when the disk is full, with the policy making room in between.
+const COMMIT_ATTEMPTS: usize = 4;
+/// Under `durability = "process"` a power cut loses what was acknowledged within this time.
+const SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// An idle queue commits its cursor after this time.
 const CURSOR_DELAY: Duration = Duration::from_millis(500);
-/// Time between attempts to open a database that failed.
-const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
 /// What there is to do.
 #[derive(Debug)]
@@ -36,6 +44,10 @@ enum Work {
     Cursor,
     /// The newest generation is damaged.
     Rotate,
+    /// The period of `durability = "process"` is over.
+    Sync,
+    /// The disk was full.
+    LookForSpace,
     Close,
     Abandon,
 }
@@ -52,11 +64,18 @@ pub(super) struct Committer {
     cursor_due: Option<Instant>,
     /// `None` where it cannot be written; it is only a note.
     high_water: Option<HighWater>,
+    /// The next generation, being made.
+    prepared: Option<Prepared>,
     reopen_at: Instant,
+    is_disk_full: bool,
+    /// When to look whether the disk has room again.
+    space_due: Instant,
+    /// When what is acknowledged must be synced, under `durability = "process"`.
+    sync_due: Option<Instant>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: SharedQueue) -> Self {
+    pub(super) fn new(shared: SharedQueue, is_disk_full: bool) -> Self {
         let newest = shared.lock().shelf.newest_mut().and_then(|newest| newest.open.clone());
         Self {
             newest,
@@ -65,21 +84,27 @@ impl Committer {
             last_group_at: Instant::now(),
             cursor_due: None,
             high_water: HighWater::open(&shared.queue_dir).ok(),
+            prepared: None,
             reopen_at: Instant::now(),
+            is_disk_full,
+            space_due: Instant::now(),
+            sync_due: None,
             shared,
         }
     }
 
     /// Works until the queue is stopped.
     pub(super) fn run(mut self) {
-        self.look_up_head();
         loop {
             match self.next_work() {
                 Work::Group(group) => self.take_in(group),
                 Work::Cursor => self.commit_cursor(),
                 Work::Rotate => self.rotate_damaged(),
+                Work::Sync => self.sync(),
+                Work::LookForSpace => self.look_for_space(),
                 Work::Close => {
                     self.commit_cursor();
+                    self.sync();
                     break;
                 }
                 Work::Abandon => break,
@@ -94,6 +119,11 @@ impl Committer {
             answer(staged, &Err(Refusal::Closed), &self.shared);
         }
         drop(closed);
+        drop(self.newest.take());
+        if let Some(prepared) = self.prepared.take() {
+            // Made or not, the next start finds it.
+            drop(prepared.join());
+        }
     }
 
     fn next_work(&mut self) -> Work {
@@ -113,14 +143,15 @@ impl Committer {
             if std::mem::take(&mut state.is_rotation_wanted) {
                 return Work::Rotate;
             }
-            let due = match (state.book.is_cursor_stale(), self.cursor_due) {
-                (false, _) => None,
-                (true, Some(due)) => Some(due),
-                (true, None) => Some(*self.cursor_due.insert(Instant::now() + CURSOR_DELAY)),
-            };
-            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            if self.newest.is_some() && state.shelf.has_drained(&state.book) {
                 return Work::Cursor;
+            }
+            let due = self.next_due(state.book.is_cursor_stale());
+            let left = due.as_ref().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+            if let Some((_, work)) = due
+                && left.is_some_and(|left| left.is_zero())
+            {
+                return work;
             }
             state.is_committer_idle = true;
             let left = left.unwrap_or(Duration::from_hours(1));
@@ -129,16 +160,14 @@ impl Committer {
         }
     }
 
-    /// Whether staged records can be dealt with now; under `block` they wait for room.
-    fn may_take(&self, state: &State) -> bool {
-        self.shared.options.when_full != WhenFull::Block
-            || state.stop.is_some()
-            || self.has_room(state, 0)
-    }
-
-    fn has_room(&self, state: &State, bytes: u64) -> bool {
-        state.shelf.waiting_bytes(&state.book).saturating_add(bytes)
-            <= self.shared.quota.waiting_bytes_max
+    /// What there is to do at a time, soonest first.
+    fn next_due(&mut self, is_cursor_stale: bool) -> Option<(Instant, Work)> {
+        let now = Instant::now();
+        self.cursor_due = is_cursor_stale.then(|| self.cursor_due.unwrap_or(now + CURSOR_DELAY));
+        let cursor = self.cursor_due.map(|due| (due, Work::Cursor));
+        let sync = self.sync_due.map(|due| (due, Work::Sync));
+        let space = self.is_disk_full.then(|| (self.space_due, Work::LookForSpace));
+        [cursor, sync, space].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// Waits for company as long as that pays, then takes what is there.
@@ -148,7 +177,7 @@ impl Committer {
         let mut state = self.shared.lock();
         while state.stop.is_none() && started.elapsed() < window {
             let waiting = state.staged.len();
-            if waiting >= GROUP_RECORDS_MAX || state.staged_bytes >= GROUP_BYTES_MAX {
+            if waiting >= GROUP_RECORDS_MAX || state.staged_bytes >= self.group_bytes_max() {
                 break;
             }
             let wait = self.shared.wake.wait_timeout(state, self.pace.quiet());
@@ -162,7 +191,7 @@ impl Committer {
         while let Some(staged) = state.staged.front() {
             records += staged.records.len();
             bytes += staged.bytes;
-            let full = records > GROUP_RECORDS_MAX || bytes > GROUP_BYTES_MAX;
+            let full = records > GROUP_RECORDS_MAX || bytes > self.group_bytes_max();
             if full && !group.is_empty() {
                 records -= staged.records.len();
                 break;
@@ -176,61 +205,43 @@ impl Committer {
         group
     }
 
+    /// Small beside the quota, so that a group cannot cross it by much.
+    fn group_bytes_max(&self) -> usize {
+        let share = usize::try_from(self.shared.quota.generation_bytes / 4).unwrap_or(usize::MAX);
+        GROUP_BYTES_MAX.min(share)
+    }
+
     /// Commits a group, or deals with it as the policy says.
     fn take_in(&mut self, group: Vec<Staged>) {
         let bytes = group.iter().map(|staged| staged.bytes).sum::<usize>();
-        let result = if self.make_room(u64::try_from(bytes).unwrap_or(u64::MAX)) {
-            self.commit(&group)
-        } else {
-            self.refuse(&group, DropReason::QueueFull);
-            Ok(())
-        };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut result = Err(Refusal::DiskFull);
+        for _ in 0..COMMIT_ATTEMPTS {
+            result = match self.make_room(bytes) {
+                Room::Made => self.commit(&group),
+                Room::Awaited => return self.put_back(group),
+                Room::Refused(reason) => {
+                    self.refuse(&group, reason);
+                    Ok(())
+                }
+            };
+            // A disk that turns out to be full is the policy's business, so ask it again.
+            if !matches!(result, Err(Refusal::DiskFull)) {
+                break;
+            }
+        }
         for staged in group {
             answer(staged, &result, &self.shared);
         }
     }
 
-    fn refuse(&self, group: &[Staged], reason: DropReason) {
-        let count = group.iter().map(|staged| staged.records.len()).sum::<usize>();
+    /// Leaves a group for later.
+    fn put_back(&self, group: Vec<Staged>) {
         let mut state = self.shared.lock();
-        state.book.refuse(u64::try_from(count).unwrap_or(u64::MAX), reason);
-    }
-
-    /// Makes room for so many bytes as the policy says; `false` when the policy is to drop what comes.
-    fn make_room(&mut self, bytes: u64) -> bool {
-        let has_room = self.has_room(&self.shared.lock(), bytes);
-        match self.shared.options.when_full {
-            // `block` has waited for room before; what is over is one group.
-            WhenFull::Block => true,
-            WhenFull::DropNewest => has_room,
-            WhenFull::DropOldest if has_room => true,
-            WhenFull::DropOldest => {
-                let made = self.drop_oldest(bytes);
-                self.reclaim();
-                made
-            }
+        for staged in group.into_iter().rev() {
+            state.staged_bytes += staged.bytes;
+            state.staged.push_front(staged);
         }
-    }
-
-    /// Drops the oldest chunks that have no record in flight until there is room; `false` when there are none left.
-    fn drop_oldest(&self, bytes: u64) -> bool {
-        let mut from = 0;
-        while !self.has_room(&self.shared.lock(), bytes) {
-            let Ok(Some((generation, end))) = reader::generation_for(&self.shared, &mut from)
-            else {
-                return false;
-            };
-            let numbers = match generation.locate(from) {
-                Ok(Some(located)) => from..located.header.range().end.min(end),
-                Ok(None) | Err(_) => from..end,
-            };
-            let mut state = self.shared.lock();
-            if !state.book.has_in_flight(&numbers) {
-                state.book.settle_dropped(numbers.clone(), DropReason::QueueFull);
-            }
-            from = numbers.end;
-        }
-        true
     }
 
     /// Makes a group durable.
@@ -260,7 +271,7 @@ impl Committer {
         metrics.commit_duration.observe(started.elapsed().as_secs_f64());
         metrics.commit_records.observe(to_f64(totals.records));
         metrics.written_bytes.inc_by(totals.bytes);
-        self.cursor_due = None;
+        self.note_committed();
         let entries = (first..).zip(records()).map(|(number, record)| InMemory {
             record: Arc::new(StoredRecord {
                 number: RecordNumber(number),
@@ -271,8 +282,9 @@ impl Committer {
         });
         let entries: Vec<_> = entries.collect();
         let disk_bytes = newest.disk_bytes();
+        let queues = self.shared.queues_open.load(Ordering::Relaxed).max(1);
         let mut state = self.shared.lock();
-        state.book.commit(entries);
+        state.book.commit(entries, TAILS_BYTES_MAX / queues);
         if let Some(shelved) = state.shelf.newest_mut() {
             shelved.totals.join(&totals);
             shelved.disk_bytes = disk_bytes;
@@ -282,15 +294,29 @@ impl Committer {
             high_water.note(totals.end);
         }
         self.shared.appended.send_replace(RecordNumber(totals.end));
-        if disk_bytes >= self.shared.quota.generation_bytes
-            && let Err(error) = self.rotate(&newest)
-        {
-            self.give_up(&error);
-        }
+        self.rotate_if_full(&newest, disk_bytes);
         if self.has_drained() {
             self.commit_cursor();
         }
         Ok(())
+    }
+
+    /// The cursor went with the commit; under `durability = "process"` both are still to be synced.
+    fn note_committed(&mut self) {
+        self.cursor_due = None;
+        if self.shared.options.durability == Durability::Process && self.sync_due.is_none() {
+            self.sync_due = Some(Instant::now() + SYNC_PERIOD);
+        }
+    }
+
+    /// Makes durable what was acknowledged before, under `durability = "process"`.
+    fn sync(&mut self) {
+        self.sync_due = None;
+        if let Some(newest) = self.newest.clone()
+            && let Err(error) = newest.sync()
+        {
+            self.give_up(&error);
+        }
     }
 
     fn has_drained(&self) -> bool {
@@ -324,100 +350,8 @@ impl Committer {
         self.look_up_head();
     }
 
-    /// Removes generations whose records have all left.
-    fn reclaim(&self) {
-        let drained = {
-            let mut state = self.shared.lock();
-            let State { shelf, book, .. } = &mut *state;
-            shelf.take_drained(book)
-        };
-        for shelved in drained {
-            let dir = self.shared.queue_dir.join(shelved.id.to_string());
-            drop(shelved);
-            if let Err(error) = generation::remove(&dir) {
-                // It is found drained at the next start, and removed then.
-                warn!(sink = %self.shared.sink, %error, "drained generation cannot be removed");
-            }
-        }
-    }
-
-    /// Seals the newest generation and goes on with a new one.
-    fn rotate(&mut self, full: &Arc<Generation>) -> Result<(), GenerationError> {
-        let (next, totals) = {
-            let mut state = self.shared.lock();
-            let totals = state.shelf.newest_mut().map(|newest| newest.totals);
-            (state.book.next(), totals.unwrap_or_default())
-        };
-        totals.write(full.dir()).map_err(GenerationError::Io)?;
-        let id = GenerationId { sequence: full.id().sequence + 1, first_possible: next };
-        let newest = Arc::new(Generation::open(&self.shared.queue_dir, id)?);
-        let cursor =
-            cursor::encode(next, self.shared.lock().book.settled(), self.shared.age.stamp());
-        newest.stage_cursor(cursor)?;
-        newest.flush()?;
-        let totals = Totals { first: next, end: next, ..Totals::default() };
-        let disk_bytes = newest.disk_bytes();
-        let open = Some(Arc::clone(&newest));
-        let closed = self.shared.lock().shelf.rotate(Shelved { id, totals, disk_bytes, open });
-        drop(closed);
-        self.newest = Some(newest);
-        Ok(())
-    }
-
-    /// Goes on with another generation, so that the reader can repair this one.
-    fn rotate_damaged(&mut self) {
-        let Some(newest) = self.newest.take() else { return };
-        if let Err(error) = self.rotate(&newest) {
-            self.give_up(&error);
-        }
-    }
-
-    /// The generation that takes appends, opened again where it had failed.
-    fn writable(&mut self) -> Result<Arc<Generation>, Refusal> {
-        if let Some(newest) = &self.newest {
-            return Ok(Arc::clone(newest));
-        }
-        if Instant::now() < self.reopen_at {
-            return Err(Refusal::Unavailable("waiting to open its database again".to_owned()));
-        }
-        self.reopen_at = Instant::now() + REOPEN_DELAY;
-        let id = self.shared.lock().shelf.newest_mut().map(|newest| newest.id);
-        let Some(id) = id else { return Err(Refusal::Closed) };
-        let reopened = repair::open(&self.shared.queue_dir, id, &self.shared.metrics)
-            .and_then(|generation| generation.scan().map(|totals| (generation, totals)));
-        let (generation, totals) =
-            reopened.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        let generation = Arc::new(generation);
-        let mut state = self.shared.lock();
-        state.book.adopt(totals.end);
-        state.unavailable = None;
-        let next = state.book.next();
-        if let Some(newest) = state.shelf.newest_mut() {
-            newest.totals = opening::newest_totals(totals, next);
-            newest.open = Some(Arc::clone(&generation));
-        }
-        drop(state);
-        info!(sink = %self.shared.sink, "queue takes records again");
-        self.newest = Some(Arc::clone(&generation));
-        Ok(generation)
-    }
-
-    /// Stops using a database that failed.
-    fn give_up(&mut self, error: &GenerationError) -> Refusal {
-        self.newest = None;
-        self.reopen_at = Instant::now() + REOPEN_DELAY;
-        let mut state = self.shared.lock();
-        state.book.set_cursor_stale(true);
-        state.unavailable = Some(error.to_string());
-        let closed = state.shelf.newest_mut().and_then(|newest| newest.open.take());
-        drop(state);
-        drop(closed);
-        error!(sink = %self.shared.sink, %error, "queue takes no records: its database failed");
-        Refusal::Unavailable(error.to_string())
-    }
-
     /// Finds out how old the oldest waiting record is, where memory does not tell.
-    fn look_up_head(&self) {
+    pub(super) fn look_up_head(&self) {
         let first = {
             let state = self.shared.lock();
             if !state.book.is_head_unknown() {
@@ -439,6 +373,8 @@ impl Committer {
 #[derive(Debug)]
 enum Refusal {
     Unavailable(String),
+    /// The disk is full: an overload policy's business.
+    DiskFull,
     Closed,
 }
 
@@ -446,6 +382,9 @@ fn answer(staged: Staged, result: &Result<(), Refusal>, shared: &SharedQueue) {
     let result = match result {
         Ok(()) => Ok(Appended::Settled),
         Err(Refusal::Closed) => Err(StoreError::Closed),
+        Err(Refusal::DiskFull) => {
+            Err(StoreError::Unavailable { sink: shared.sink.clone(), why: DISK_FULL.to_owned() })
+        }
         Err(Refusal::Unavailable(why)) => {
             Err(StoreError::Unavailable { sink: shared.sink.clone(), why: why.clone() })
         }

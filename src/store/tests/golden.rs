@@ -1,0 +1,93 @@
+//! A data directory that version 1 of the format wrote, in `tests/golden/v1`: every later version must open it.
+//!
+//! It was made by `WAYPOST_MAKE_GOLDEN=tests/golden/v1 cargo test --lib make_the_golden_files`, and is never made anew:
+//! a new format gets a folder of its own, made the same way, and this one stays.
+
+use std::env;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::event::PublishProperties;
+
+const GOLDEN: &str = "tests/golden/v1";
+const RECORDS: u64 = 90;
+
+/// Every field in every shape, and one record larger than a chunk.
+fn golden_record(number: u64) -> Record {
+    let bytes = if number == 41 { 70_000 } else { 200 };
+    let Record { rule, event } = incompressible(number, bytes);
+    let mut event = Arc::unwrap_or_clone(event);
+    let peers = ["192.0.2.7:1883", "[2001:db8::1]:40000"];
+    match number % 4 {
+        0 => event.payload = Bytes::from(format!(r#"{{"number":{number},"text":"höhe"}}"#)),
+        1 => {
+            event.qos = Qos::ExactlyOnce;
+            event.retain = true;
+            event.client_id = Some("device-1".into());
+            event.peer = Some(peers[0].parse::<SocketAddr>().unwrap());
+        }
+        2 => {
+            event.qos = Qos::AtMostOnce;
+            event.dup = true;
+            event.username = Some("u".into());
+            event.peer = Some(peers[1].parse::<SocketAddr>().unwrap());
+        }
+        _ => {
+            event.properties = Some(Box::new(PublishProperties {
+                payload_format_indicator: Some(1),
+                message_expiry_interval: Some(60),
+                content_type: Some("text/plain".to_owned()),
+                response_topic: Some("r/1".to_owned()),
+                correlation_data: Some(Bytes::from_static(b"\x00\xff")),
+                user_properties: vec![
+                    ("a".to_owned(), "1".to_owned()),
+                    ("a".to_owned(), String::new()),
+                ],
+            }));
+        }
+    }
+    Record { rule, event: Arc::new(event) }
+}
+
+fn open_golden(dir: &Path) -> (Store, Queue) {
+    let config = StoreConfig { data_dir: dir.to_owned(), commit_window_max: Duration::ZERO };
+    let no_machine = dir.join("no-machine-id");
+    let mut store = Store::open_on_machine(config, Metrics::new().store, &no_machine).unwrap();
+    store.generation_bytes_max = 48 * 1024;
+    let sink = SinkName::new("cloud").unwrap();
+    let queue = store.open_queue(&sink, &options(WhenFull::DropOldest, 1 << 30)).unwrap();
+    (store, queue)
+}
+
+/// Makes them when asked to; does nothing in an ordinary run.
+#[tokio::test]
+async fn make_the_golden_files() {
+    let Some(dir) = env::var_os("WAYPOST_MAKE_GOLDEN") else { return };
+    let dir = Path::new(&dir);
+    let (_store, queue) = open_golden(dir);
+    for first in (1..=RECORDS).step_by(10) {
+        append(&queue, (first..first + 10).map(golden_record).collect()).await;
+    }
+    let settled = [1, 2, 3, 5, 8].map(RecordNumber);
+    queue.settle_delivered(&settled);
+    queue.close().await;
+    fs::remove_file(dir.join("ballast")).unwrap();
+    fs::remove_file(dir.join("lock")).unwrap();
+}
+
+#[tokio::test]
+async fn version_1_of_the_format_still_opens() {
+    let dir = TempDir::new().unwrap();
+    damage::copy_tree(Path::new(GOLDEN), dir.path());
+    let (store, queue) = open_golden(dir.path());
+    let identity = fs::read_to_string(Path::new(GOLDEN).join("identity")).unwrap();
+    assert_eq!(Some(store.id()), identity.lines().next());
+    let found = waiting(&queue).await;
+    let numbers: Vec<u64> = found.iter().map(|record| record.number.0).collect();
+    let expected: Vec<u64> = (1..=RECORDS).filter(|n| ![1, 2, 3, 5, 8].contains(n)).collect();
+    assert_eq!(numbers, expected);
+    for record in found {
+        assert_eq!(record.record, golden_record(record.number.0), "{:?}", record.number);
+    }
+    assert_eq!(queue.appended().borrow().0, RECORDS + 1);
+}
