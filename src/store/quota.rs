@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use crate::config::QUEUE_BYTES_MIN;
 
 /// A generation is full at this size of its database: sled keeps it in memory as a whole while it is open.
-pub(super) const GENERATION_BYTES_MAX: u64 = 12 * 1024 * 1024;
+pub(super) const GENERATION_BYTES_MAX: u64 = 6 * 1024 * 1024;
 const GENERATION_BYTES_MIN: u64 = 2 * 1024 * 1024;
 /// The limits that keep a queue within its bytes.
 #[derive(Debug, Clone, Copy)]
