@@ -1,0 +1,77 @@
+//! Objects: keys in the order of their bytes, each once.
+
+use bytes::Bytes;
+
+use super::Value;
+
+/// The keys and values of an object, sorted by key as Erlang sorts them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Map(Vec<(Bytes, Value)>);
+
+impl Map {
+    /// Nothing in it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Entries in any order; of a key that is there twice the last counts.
+    #[must_use]
+    pub fn from_entries(mut entries: Vec<(Bytes, Value)>) -> Self {
+        if !entries.is_sorted_by(|(left, _), (right, _)| left < right) {
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            // `dedup_by` keeps the first of equal neighbours: hand it the later value before it goes.
+            entries.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    std::mem::swap(&mut later.1, &mut kept.1);
+                }
+                same
+            });
+        }
+        Self(entries)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Value> {
+        let position = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+        self.0.get(position).map(|(_, value)| value)
+    }
+
+    /// Puts a value under a key, over what was there.
+    pub fn insert(&mut self, key: Bytes, value: Value) {
+        match self.0.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(position) => {
+                if let Some((_, known)) = self.0.get_mut(position) {
+                    *known = value;
+                }
+            }
+            Err(position) => self.0.insert(position, (key, value)),
+        }
+    }
+
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let position = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+        Some(self.0.remove(position).1)
+    }
+
+    /// Keys and values in the order of the keys.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Value)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+}

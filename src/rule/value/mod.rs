@@ -1,0 +1,207 @@
+//! Values of the rule language: what columns hold, expressions give and outputs are made of.
+//!
+//! They follow Erlang's terms as far as a rule can see them: integers of any size (up to a bound), finite floats, texts that
+//! are bytes, and `undefined` (nothing there) beside JSON's `null`. Copies are cheap: what is large is shared.
+//!
+//! `==` is strict, as in `IN` and `CASE x WHEN`: `1` is not `1.0`. Comparison with coercion is [`Value::compare`].
+
+mod arithmetic;
+mod integer;
+mod json;
+mod map;
+mod order;
+mod path;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use integer::{INTEGER_BITS_MAX, Integer};
+pub use json::{JSON_DEPTH_MAX, NotJson, write_text};
+pub use map::Map;
+pub use order::{float_in, number_in};
+pub use path::Index;
+
+/// One value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing there: a column or key that does not exist.
+    Undefined,
+    /// JSON's `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(Integer),
+    /// A finite number that is not whole by type; made by [`Value::float`].
+    Float(f64),
+    /// Bytes, usually UTF-8.
+    Text(Bytes),
+    /// Elements, counted from 1.
+    Array(Arc<Vec<Value>>),
+    /// Keys and values.
+    Map(Arc<Map>),
+}
+
+impl Value {
+    /// A text.
+    pub fn text(text: impl Into<Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A text from one that is not kept.
+    #[must_use]
+    pub fn text_of(text: impl AsRef<[u8]>) -> Self {
+        Self::Text(Bytes::copy_from_slice(text.as_ref()))
+    }
+
+    /// A whole number.
+    pub fn int(number: impl Into<Integer>) -> Self {
+        Self::Int(number.into())
+    }
+
+    /// A float; `None` when it is infinite or not a number, which no value is.
+    #[must_use]
+    pub fn float(number: f64) -> Option<Self> {
+        number.is_finite().then_some(Self::Float(number))
+    }
+
+    /// An array.
+    #[must_use]
+    pub fn array(elements: Vec<Self>) -> Self {
+        Self::Array(Arc::new(elements))
+    }
+
+    /// A map.
+    #[must_use]
+    pub fn map(map: Map) -> Self {
+        Self::Map(Arc::new(map))
+    }
+
+    /// Whether it is undefined.
+    #[must_use]
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined)
+    }
+
+    /// The bytes of a text.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// A text that is UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.as_bytes()?).ok()
+    }
+
+    /// A whole number that fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Self::Int(number) = self { number.to_i64() } else { None }
+    }
+
+    /// The elements of an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Self]> {
+        if let Self::Array(elements) = self { Some(elements) } else { None }
+    }
+
+    /// The keys and values of a map.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map> {
+        if let Self::Map(map) = self { Some(map) } else { None }
+    }
+
+    /// What kind of value it is, for messages: `an integer`, `a text`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Text(_) => "a text",
+            Self::Array(_) => "an array",
+            Self::Map(_) => "an object",
+        }
+    }
+
+    /// As text, in the way of EMQX's `str()` and of `+` with a text: a float has at most ten decimals with trailing zeros
+    /// cut but one, arrays and objects are JSON, `undefined` and `null` are their names.
+    #[must_use]
+    pub fn to_text(&self) -> Bytes {
+        match self {
+            Self::Undefined => Bytes::from_static(b"undefined"),
+            Self::Null => Bytes::from_static(b"null"),
+            Self::Bool(true) => Bytes::from_static(b"true"),
+            Self::Bool(false) => Bytes::from_static(b"false"),
+            Self::Int(number) => Bytes::from(number.to_string()),
+            Self::Float(number) => Bytes::from(decimals_cut(*number, 10)),
+            Self::Text(text) => text.clone(),
+            Self::Array(_) | Self::Map(_) => Bytes::from(self.to_json()),
+        }
+    }
+
+    /// For a message to a person: the JSON of it, cut to a length that fits a line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        const CHARACTERS_MAX: usize = 60;
+        if self.is_undefined() {
+            return "undefined".to_owned();
+        }
+        let json = String::from_utf8_lossy(&self.to_json()).into_owned();
+        match json.char_indices().nth(CHARACTERS_MAX) {
+            Some((end, _)) => format!("{}…", json.get(..end).unwrap_or_default()),
+            None => json,
+        }
+    }
+
+    /// A share of memory and work that this value stands for; what bounds on outputs count.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FLAT: usize = 16;
+        match self {
+            Self::Text(text) => FLAT + text.len(),
+            Self::Array(elements) => FLAT + elements.iter().map(Self::weight).sum::<usize>(),
+            Self::Map(map) => {
+                FLAT + map.iter().map(|(key, value)| key.len() + value.weight()).sum::<usize>()
+            }
+            _ => FLAT,
+        }
+    }
+}
+
+/// `number` with at most so many decimals, trailing zeros cut but one.
+#[must_use]
+pub fn decimals_cut(number: f64, decimals: usize) -> String {
+    let mut text = format!("{number:.decimals$}");
+    if let Some(dot) = text.find('.') {
+        let kept = text.trim_end_matches('0').len();
+        text.truncate(kept.max(dot + 2));
+    }
+    text
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<&'static str> for Value {
+    fn from(text: &'static str) -> Self {
+        Self::Text(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
