@@ -1,6 +1,7 @@
 //! `waypost run`
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
 
 use super::{ConfigArguments, Failure, logging, runtime};
 use crate::daemon;
@@ -13,9 +14,15 @@ pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
         // Taken before anything starts: a SIGTERM during the start stops it as well.
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| Failure::failed(&e))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Failure::failed(&e))?;
-        let running = daemon::start(config).await.map_err(|error| Failure::failed(&error))?;
-        let stop_requested = async {
+        let mut stop_requested = std::pin::pin!(async {
             tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" }
+        });
+        let running = tokio::select! {
+            started = daemon::start(config) => started.map_err(|error| Failure::failed(&error))?,
+            reason = &mut stop_requested => {
+                info!(reason, "stopped while starting");
+                return Ok(());
+            }
         };
         running.run_until(stop_requested).await.map_err(|error| Failure::failed(&error))
     });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::admin::Status;
 use crate::admin::server::{self, ListenError, Views};
@@ -50,6 +50,9 @@ pub struct TaskFailed {
     pub why: String,
 }
 
+/// Time between two looks whether a full disk has room for the data directory.
+const STORE_DELAY: Duration = Duration::from_secs(1);
+
 /// A running Waypost. Dropping it cuts everything off; [`Running::run_until`] stops in order.
 #[derive(Debug)]
 pub struct Running {
@@ -68,8 +71,8 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::new());
-    let (store, queues) = open_store(&config, &metrics).await?;
-    let store = Arc::new(store);
+    let store = Arc::new(open_store(&config, &metrics).await?);
+    let queues = open_queues(&config, &store).await?;
     let readers = queues.iter().map(|(sink, queue)| {
         let queue = queue.clone();
         let reader: QueueReader = Arc::new(move || queue.snapshot());
@@ -106,20 +109,37 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { sources, ingest, delivery, faces, queues, views, started, _store: store })
 }
 
-/// Opens the data directory and all queues at once: repairs of several take as long as the longest.
-async fn open_store(
+/// Opens the data directory. A disk so full that not even its lock can be made is waited for.
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, StoreError> {
+    let mut told = false;
+    loop {
+        let store_config = StoreConfig {
+            data_dir: config.gateway.data_dir.clone(),
+            commit_window_max: config.store.commit_window_max,
+        };
+        let store_metrics = metrics.store.clone();
+        match blocking(move || Store::open(store_config, store_metrics)).await {
+            Err(error) if error.is_disk_full() => {
+                if !told {
+                    error!(%error, "disk full: waiting for room to make the data directory");
+                }
+                told = true;
+                tokio::time::sleep(STORE_DELAY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Opens all queues at once: repairs of several take as long as the longest.
+async fn open_queues(
     config: &Config,
-    metrics: &Metrics,
-) -> Result<(Store, BTreeMap<SinkName, Queue>), StoreError> {
-    let store_config = StoreConfig {
-        data_dir: config.gateway.data_dir.clone(),
-        commit_window_max: config.store.commit_window_max,
-    };
-    let store_metrics = metrics.store.clone();
+    store: &Arc<Store>,
+) -> Result<BTreeMap<SinkName, Queue>, StoreError> {
     let wanted: Vec<(SinkName, config::Queue)> =
         config.sinks.iter().map(|(name, sink)| (name.clone(), sink.queue.clone())).collect();
-    tokio::task::spawn_blocking(move || {
-        let store = Store::open(store_config, store_metrics)?;
+    let store = Arc::clone(store);
+    blocking(move || {
         let opened = std::thread::scope(|scope| {
             let opening: Vec<_> = wanted
                 .iter()
@@ -132,10 +152,15 @@ async fn open_store(
             joined.collect::<Result<Vec<Queue>, StoreError>>()
         })?;
         let names = wanted.into_iter().map(|(name, _)| name);
-        Ok((store, names.zip(opened).collect()))
+        Ok(names.zip(opened).collect())
     })
     .await
-    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// Runs what may block beside the runtime; a panic goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 fn start_delivery(

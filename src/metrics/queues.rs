@@ -27,6 +27,8 @@ pub struct QueueSnapshot {
     pub bytes: u64,
     /// What it may take.
     pub bytes_max: u64,
+    /// It takes records: it is open, and the disk has room.
+    pub available: bool,
     /// Age of the oldest record that waits; zero when there is none.
     pub oldest_age_seconds: f64,
 }
@@ -44,7 +46,7 @@ pub(super) struct QueueCollector {
     readers: BTreeMap<SinkName, QueueReader>,
     counters: Shown<IntCounterVec, u64, 3>,
     dropped: IntCounterVec,
-    gauges: Shown<GaugeVec, f64, 4>,
+    gauges: Shown<GaugeVec, f64, 5>,
 }
 
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "Prometheus values are f64")]
@@ -102,6 +104,13 @@ impl QueueCollector {
                 (gauges("waypost_queue_limit_bytes", "What a queue may take on disk."), |q| {
                     float(q.bytes_max)
                 }),
+                (
+                    gauges(
+                        "waypost_queue_available",
+                        "1 while a queue takes records: it is open, and the disk has room.",
+                    ),
+                    |q| f64::from(u8::from(q.available)),
+                ),
                 (
                     gauges(
                         "waypost_queue_oldest_record_age_seconds",

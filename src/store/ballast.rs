@@ -60,12 +60,8 @@ impl Ballast {
         let mut held = self.held();
         if !*held && self.free_bytes() >= 2 * self.bytes {
             let allocated = self.allocate();
-            let no_room = |error: &io::Error| {
-                use io::ErrorKind::{QuotaExceeded, StorageFull};
-                matches!(error.kind(), StorageFull | QuotaExceeded)
-            };
             // A file system that cannot reserve space has to do without.
-            *held = !allocated.is_err_and(|error| no_room(&error));
+            *held = !allocated.is_err_and(|error| super::is_no_room(&error));
             if !*held {
                 drop(fs::remove_file(&self.path));
             }

@@ -86,6 +86,11 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// Books of a queue that could not be opened: nothing is known of its records.
+    pub(super) fn unopened() -> Self {
+        Self::open(1, RangeSet::default())
+    }
+
     /// Books of a queue whose numbers go on with `next`; everything below that is not settled waits.
     pub(super) fn open(next: u64, mut settled: RangeSet) -> Self {
         settled.remove(next..u64::MAX);
@@ -106,6 +111,16 @@ impl Book {
             head: None,
             is_cursor_stale: false,
         }
+    }
+
+    /// Takes over what `before` counted while the queue could not be opened: what was refused.
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        assert_eq!(before.next, Self::unopened().next, "a queue that is not open takes no records");
+        self.enqueued += before.enqueued;
+        for (reason, count) in &before.dropped {
+            *self.dropped.entry(*reason).or_default() += count;
+        }
+        self
     }
 
     /// The number of the next record.
@@ -291,6 +306,7 @@ impl Book {
             queued: self.queued,
             bytes: 0,
             bytes_max: 0,
+            available: true,
             oldest_age_seconds: std::time::Duration::from_millis(age_ms).as_secs_f64(),
         }
     }

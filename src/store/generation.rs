@@ -79,8 +79,7 @@ pub(super) enum GenerationError {
 impl GenerationError {
     /// Whether there is no room on the file system.
     pub(super) fn is_disk_full(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Self::Io(error) if super::is_no_room(error))
     }
 }
 

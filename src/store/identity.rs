@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::{info, warn};
 
@@ -25,32 +26,63 @@ pub fn record_id(store_id: &str, sink: &SinkName, number: RecordNumber) -> Strin
     format!("{store_id}-{sink}-{}", number.0)
 }
 
-/// Reads the store id, minting it where there is none or where this is another machine.
-pub(super) fn load_or_mint(data_dir: &Path, machine_id_file: &Path) -> Result<String, StoreError> {
-    let machine = fs::read_to_string(machine_id_file).unwrap_or_default().trim().to_owned();
-    let path = data_dir.join(FILE);
-    let failed = |operation| {
-        let path: PathBuf = path.clone();
-        move |source| StoreError::Io { operation, path, source }
-    };
-    match read(&path).map_err(failed("read"))? {
-        Some((id, bound)) if bound == machine || machine.is_empty() => Ok(id),
-        Some((id, bound)) if bound.is_empty() => {
-            write(data_dir, &id, &machine).map_err(failed("write"))?;
-            Ok(id)
+/// The store id.
+#[derive(Debug)]
+pub(super) struct Identity {
+    id: String,
+    data_dir: PathBuf,
+    /// The machine to bind it to, while that is not on disk yet.
+    unwritten: Mutex<Option<String>>,
+}
+
+impl Identity {
+    /// Reads the store id, minting it where there is none or where this is another machine.
+    ///
+    /// What is new may not be on disk yet: see [`Self::make_durable`].
+    pub(super) fn load_or_mint(
+        data_dir: &Path,
+        machine_id_file: &Path,
+    ) -> Result<Self, StoreError> {
+        let machine = fs::read_to_string(machine_id_file).unwrap_or_default().trim().to_owned();
+        let path = data_dir.join(FILE);
+        let found = read(&path).map_err(|source| {
+            let operation = "read";
+            StoreError::Io { operation, path, source }
+        })?;
+        let (id, unwritten) = match found {
+            Some((id, bound)) if bound == machine || machine.is_empty() => (id, None),
+            Some((id, bound)) if bound.is_empty() => (id, Some(machine)),
+            Some((old, _)) => {
+                let id = mint();
+                warn!(
+                    old,
+                    new = id,
+                    "data directory comes from another machine: store id minted anew"
+                );
+                (id, Some(machine))
+            }
+            None => {
+                let id = mint();
+                info!(id, "store id minted");
+                (id, Some(machine))
+            }
+        };
+        let unwritten = Mutex::new(unwritten);
+        Ok(Self { id, data_dir: data_dir.to_owned(), unwritten })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Writes a new id, or a new binding, where that has not been done; a full disk may be why.
+    pub(super) fn make_durable(&self) -> io::Result<()> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(machine) = unwritten.as_ref() {
+            write(&self.data_dir, &self.id, machine)?;
+            *unwritten = None;
         }
-        Some((old, _)) => {
-            let id = mint();
-            write(data_dir, &id, &machine).map_err(failed("write"))?;
-            warn!(old, new = id, "data directory comes from another machine: store id minted anew");
-            Ok(id)
-        }
-        None => {
-            let id = mint();
-            write(data_dir, &id, &machine).map_err(failed("write"))?;
-            info!(id, "store id minted");
-            Ok(id)
-        }
+        Ok(())
     }
 }
 
@@ -97,7 +129,9 @@ mod tests {
     fn start(dir: &Path, machine: &str) -> String {
         let file = dir.join("machine-id");
         fs::write(&file, machine).unwrap();
-        load_or_mint(dir, &file).unwrap()
+        let identity = Identity::load_or_mint(dir, &file).unwrap();
+        identity.make_durable().unwrap();
+        identity.id().to_owned()
     }
 
     #[test]

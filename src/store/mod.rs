@@ -32,7 +32,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -92,8 +92,24 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether the file system has no room; trying again later helps.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_no_room(source))
+    }
+}
+
+/// Whether an error says that the file system has no room.
+fn is_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Why a queue takes no records while the file system has no room.
 const DISK_FULL: &str = "the disk is full";
+/// The same before it could be opened.
+const DISK_FULL_AT_START: &str = "the disk is full: the queue cannot be opened, and what is in it is not counted, until there is room";
 /// Where the machine says who it is.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
@@ -102,7 +118,7 @@ const MACHINE_ID_FILE: &str = "/etc/machine-id";
 pub struct Store {
     config: StoreConfig,
     metrics: StoreMetrics,
-    id: String,
+    identity: Arc<identity::Identity>,
     lock: Arc<lock::DirLock>,
     ballast: Arc<ballast::Ballast>,
     queues_open: Arc<AtomicUsize>,
@@ -124,67 +140,56 @@ impl Store {
         let make = fs::create_dir_all(&queues).and_then(|()| sync::sync_dir(&config.data_dir));
         make.map_err(|source| StoreError::Io { operation: "make", path: queues, source })?;
         let lock = Arc::new(lock::DirLock::take(&config.data_dir)?);
-        let id = identity::load_or_mint(&config.data_dir, machine_id_file)?;
+        let identity =
+            Arc::new(identity::Identity::load_or_mint(&config.data_dir, machine_id_file)?);
         let generation_bytes_max = quota::GENERATION_BYTES_MAX;
         let ballast = Arc::new(ballast::Ballast::open(&config.data_dir));
         let queues_open = Arc::default();
-        Ok(Self { config, metrics, id, lock, ballast, queues_open, generation_bytes_max })
+        Ok(Self { config, metrics, identity, lock, ballast, queues_open, generation_bytes_max })
     }
 
     /// The id of this store: minted once, part of every record id. Lower-case letters and digits.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        self.identity.id()
     }
 
     /// Opens the queue of a sink, repairing what a crash or damage left. A queue is opened once at a time.
+    ///
+    /// One that cannot be opened now (no space, no permission, a disk that fails) takes no records and says why in
+    /// [`Queue::unavailable`], and opens by itself when it can be. `Err` only when the system gives no thread.
     pub fn open_queue(
         &self,
         sink: &SinkName,
         options: &config::Queue,
     ) -> Result<Queue, StoreError> {
         let queue_dir = self.config.data_dir.join("queues").join(sink.as_str());
-        let open = || opening::open(&queue_dir, options.durability, &self.metrics);
-        let mut is_disk_full = false;
-        let opened = open().or_else(|error| {
-            is_disk_full = error.is_disk_full();
-            if !is_disk_full {
-                return Err(error);
-            }
-            self.ballast.give_up();
-            open()
-        });
-        let opened = opened.map_err(|error| {
-            let source = io::Error::other(error);
-            StoreError::Io { operation: "open", path: queue_dir.clone(), source }
-        })?;
-        let next = opened.book.next();
         let shared = Arc::new(shared::Shared {
             sink: sink.clone(),
             queue_dir: queue_dir.clone(),
+            identity: Arc::clone(&self.identity),
             quota: quota::Quota::of(options.bytes_max, self.generation_bytes_max),
             options: options.clone(),
             commit_window_max: self.config.commit_window_max,
             metrics: self.metrics.clone(),
             ballast: Arc::clone(&self.ballast),
             queues_open: Arc::clone(&self.queues_open),
-            age: opened.age,
-            appended: watch::Sender::new(RecordNumber(next)),
+            age: OnceLock::new(),
+            appended: watch::Sender::default(),
             wake: Condvar::new(),
             opening: Mutex::new(()),
             state: Mutex::new(shared::State {
-                book: opened.book,
-                shelf: opened.shelf,
+                book: book::Book::unopened(),
+                shelf: shelf::Shelf::default(),
                 staged: VecDeque::new(),
                 staged_bytes: 0,
                 is_committer_idle: false,
                 stop: None,
                 is_rotation_wanted: false,
-                unavailable: is_disk_full.then(|| DISK_FULL.to_owned()),
+                unavailable: None,
             }),
         });
-        let committer = committer::Committer::new(Arc::clone(&shared), is_disk_full);
-        committer.look_up_head();
+        let committer = committer::Committer::open(Arc::clone(&shared));
         // The kernel cuts thread names at 15 bytes.
         let thread = thread::Builder::new()
             .name(format!("queue {sink}"))

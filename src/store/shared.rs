@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -11,9 +11,12 @@ use tokio::sync::{oneshot, watch};
 use super::age::AgeClock;
 use super::ballast::Ballast;
 use super::book::Book;
+use super::chunk::Stamp;
+use super::identity::Identity;
 use super::quota::Quota;
 use super::shelf::Shelf;
 use super::{Appended, RecordNumber, StoreError};
+use crate::clock::UnixMillis;
 use crate::config;
 use crate::event::Record;
 use crate::metrics::{QueueSnapshot, StoreMetrics};
@@ -57,6 +60,8 @@ pub(super) struct State {
 pub(super) struct Shared {
     pub sink: SinkName,
     pub queue_dir: PathBuf,
+    /// Of the store, part of every record id.
+    pub identity: Arc<Identity>,
     pub options: config::Queue,
     pub quota: Quota,
     pub commit_window_max: Duration,
@@ -64,7 +69,8 @@ pub(super) struct Shared {
     pub ballast: Arc<Ballast>,
     /// How many queues the store has open.
     pub queues_open: Arc<AtomicUsize>,
-    pub age: AgeClock,
+    /// Set when the queue is opened.
+    pub age: OnceLock<AgeClock>,
     pub appended: watch::Sender<RecordNumber>,
     /// Wakes the committer.
     pub wake: Condvar,
@@ -79,11 +85,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How old records are. While the queue is not open it has none.
+    pub(super) fn age(&self) -> AgeClock {
+        let unknown = || AgeClock::resume(Stamp::default(), UnixMillis::default());
+        self.age.get().copied().unwrap_or_else(unknown)
+    }
+
     pub(super) fn snapshot(&self) -> QueueSnapshot {
         let state = self.lock();
-        let mut snapshot = state.book.snapshot(self.age.now_ms());
+        let mut snapshot = state.book.snapshot(self.age().now_ms());
         snapshot.bytes = state.shelf.disk_bytes();
         snapshot.bytes_max = self.quota.bytes_max;
+        snapshot.available = state.unavailable.is_none();
         snapshot
     }
 

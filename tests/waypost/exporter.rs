@@ -57,6 +57,7 @@ fn every_series_of_a_source_a_rule_and_a_sink_is_there_from_the_start() {
         assert_eq!(metrics.get(name, labels), Some(0.0), "{name}{{{labels}}}");
     }
     assert_eq!(metrics.get("waypost_sink_state", "sink=\"cloud\",state=\"ok\""), Some(1.0));
+    assert_eq!(metrics.get("waypost_queue_available", "sink=\"cloud\""), Some(1.0));
     assert!(metrics.get("waypost_queue_limit_bytes", "sink=\"cloud\"").unwrap() > 0.0);
     assert!(metrics.sum("waypost_source_problems_total", "source=\"devices\"") == 0.0);
     assert!(metrics.get("process_resident_memory_bytes", "").unwrap() > 0.0);

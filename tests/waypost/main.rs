@@ -23,6 +23,7 @@ mod custody;
 mod devices;
 mod exporter;
 mod first_steps;
+mod full_disk;
 mod machine;
 mod overload;
 mod receivers;

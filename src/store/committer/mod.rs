@@ -3,6 +3,7 @@
 //! A loop of waiting for one of a few kinds of work and doing it. A group is everything that waits, within bounds; it
 //! becomes a few chunks, one flush and the answers. The lock is never held while the disk works.
 
+mod open;
 mod room;
 mod rotation;
 
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use open::Attempts;
 use room::Room;
 use rotation::Prepared;
 
@@ -48,6 +50,8 @@ enum Work {
     Sync,
     /// The disk was full.
     LookForSpace,
+    /// The queue is not open.
+    Open,
     Close,
     Abandon,
 }
@@ -56,7 +60,7 @@ enum Work {
 #[derive(Debug)]
 pub(super) struct Committer {
     shared: SharedQueue,
-    /// Takes the appends; `None` after an error, until it is open again.
+    /// Takes the appends; `None` until it is open, also after an error.
     newest: Option<Arc<Generation>>,
     encoder: Encoder,
     pace: Pace,
@@ -66,7 +70,8 @@ pub(super) struct Committer {
     high_water: Option<HighWater>,
     /// The next generation, being made.
     prepared: Option<Prepared>,
-    reopen_at: Instant,
+    /// To open the queue, where it is not.
+    attempts: Attempts,
     is_disk_full: bool,
     /// When to look whether the disk has room again.
     space_due: Instant,
@@ -75,22 +80,24 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(shared: SharedQueue, is_disk_full: bool) -> Self {
-        let newest = shared.lock().shelf.newest_mut().and_then(|newest| newest.open.clone());
-        Self {
-            newest,
+    /// Opens the queue. Where that fails it has been said why, and [`Self::run`] tries again.
+    pub(super) fn open(shared: SharedQueue) -> Self {
+        let mut committer = Self {
+            newest: None,
             encoder: Encoder::new(),
             pace: Pace::new(shared.commit_window_max),
             last_group_at: Instant::now(),
             cursor_due: None,
-            high_water: HighWater::open(&shared.queue_dir).ok(),
+            high_water: None,
             prepared: None,
-            reopen_at: Instant::now(),
-            is_disk_full,
+            attempts: Attempts::due(),
+            is_disk_full: false,
             space_due: Instant::now(),
             sync_due: None,
             shared,
-        }
+        };
+        drop(committer.writable());
+        committer
     }
 
     /// Works until the queue is stopped.
@@ -102,8 +109,11 @@ impl Committer {
                 Work::Rotate => self.rotate_damaged(),
                 Work::Sync => self.sync(),
                 Work::LookForSpace => self.look_for_space(),
+                Work::Open => drop(self.writable()),
                 Work::Close => {
-                    self.commit_cursor();
+                    if self.was_opened() {
+                        self.commit_cursor();
+                    }
                     self.sync();
                     break;
                 }
@@ -167,7 +177,8 @@ impl Committer {
         let cursor = self.cursor_due.map(|due| (due, Work::Cursor));
         let sync = self.sync_due.map(|due| (due, Work::Sync));
         let space = self.is_disk_full.then(|| (self.space_due, Work::LookForSpace));
-        [cursor, sync, space].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let open = self.newest.is_none().then(|| (self.attempts.next_at(), Work::Open));
+        [cursor, sync, space, open].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// Waits for company as long as that pays, then takes what is there.
@@ -248,7 +259,7 @@ impl Committer {
     fn commit(&mut self, group: &[Staged]) -> Result<(), Refusal> {
         let newest = self.writable()?;
         let started = Instant::now();
-        let stamp = self.shared.age.stamp();
+        let stamp = self.shared.age().stamp();
         let first = self.shared.lock().book.next();
         let records = || group.iter().flat_map(|staged| &staged.records);
         let chunks = self.encoder.encode(first, records(), stamp);
@@ -339,7 +350,7 @@ impl Committer {
         self.cursor_due = None;
         let Ok(newest) = self.writable() else { return };
         let next = self.shared.lock().book.next();
-        if let Some(cursor) = self.cursor_if_stale(next, self.shared.age.stamp())
+        if let Some(cursor) = self.cursor_if_stale(next, self.shared.age().stamp())
             && let Err(error) = newest.stage_cursor(cursor).and_then(|()| newest.flush())
         {
             self.shared.lock().book.set_cursor_stale(true);
@@ -351,7 +362,7 @@ impl Committer {
     }
 
     /// Finds out how old the oldest waiting record is, where memory does not tell.
-    pub(super) fn look_up_head(&self) {
+    fn look_up_head(&self) {
         let first = {
             let state = self.shared.lock();
             if !state.book.is_head_unknown() {

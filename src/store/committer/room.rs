@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use super::Committer;
+use super::open::Attempts;
 use crate::config::WhenFull;
-use crate::store::DISK_FULL;
 use crate::store::book::DropReason;
 use crate::store::reader;
 use crate::store::shared::{Staged, State};
+use crate::store::{DISK_FULL, DISK_FULL_AT_START};
 
 /// What the newest generation may grow beyond the bytes of a group: a segment.
 const SLACK_BYTES: u64 = 2 * 1024 * 1024;
@@ -122,9 +123,10 @@ impl Committer {
     /// The disk is full: make room to open again, and take nothing until there is room for the ballast.
     pub(super) fn note_disk_full(&mut self) {
         self.shared.ballast.give_up();
+        let why = if self.was_opened() { DISK_FULL } else { DISK_FULL_AT_START };
+        self.shared.lock().unavailable = Some(why.to_owned());
         if !self.is_disk_full {
             self.is_disk_full = true;
-            self.shared.lock().unavailable = Some(DISK_FULL.to_owned());
             error!(sink = %self.shared.sink, policy = ?self.shared.options.when_full, "disk full: queue takes no records");
         }
     }
@@ -147,10 +149,13 @@ impl Committer {
         }
         if has_space {
             self.is_disk_full = false;
-            self.shared.lock().unavailable = None;
-            info!(sink = %self.shared.sink, "disk has room again: queue takes records");
+            self.attempts = Attempts::due();
+            if self.writable().is_ok() {
+                self.shared.lock().unavailable = None;
+                info!(sink = %self.shared.sink, "disk has room again: queue takes records");
+            }
         }
-        has_space
+        !self.is_disk_full
     }
 
     /// Drops what the oldest generation holds, chunk by chunk, unless it is the newest or something of it is in flight.

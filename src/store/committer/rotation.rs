@@ -1,21 +1,18 @@
-//! Generations: the next is made before it is needed, the full one is sealed, a failed one is opened again.
+//! Generations: the next is made before it is needed, the full one is sealed, a failed one is given up.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::open::Attempts;
 use super::{Committer, Refusal};
 use crate::config::Durability;
+use crate::store::cursor;
 use crate::store::generation::{self, Generation, GenerationError, GenerationId};
 use crate::store::shared::State;
 use crate::store::shelf::Shelved;
 use crate::store::totals::Totals;
-use crate::store::{cursor, opening, repair};
-
-/// Time between attempts to open a database that failed.
-const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
 /// A generation being made on a thread of its own.
 pub(super) type Prepared = JoinHandle<Result<Generation, GenerationError>>;
@@ -60,7 +57,7 @@ impl Committer {
             let sealed = state.shelf.newest_mut().map(|newest| newest.totals).unwrap_or_default();
             (state.book.next(), sealed, state.book.settled().clone())
         };
-        newest.stage_cursor(cursor::encode(next, &settled, self.shared.age.stamp()))?;
+        newest.stage_cursor(cursor::encode(next, &settled, self.shared.age().stamp()))?;
         newest.flush()?;
         sealed.write(full.dir()).map_err(GenerationError::Io)?;
         let shelved = Shelved {
@@ -75,7 +72,10 @@ impl Committer {
         Ok(())
     }
 
-    fn synced_as_configured(&self, mut newest: Generation) -> Result<Generation, GenerationError> {
+    pub(super) fn synced_as_configured(
+        &self,
+        mut newest: Generation,
+    ) -> Result<Generation, GenerationError> {
         if self.shared.options.durability == Durability::Process {
             newest.sync_on_period()?;
         }
@@ -107,44 +107,10 @@ impl Committer {
         }
     }
 
-    /// The generation that takes appends, opened again where it had failed.
-    pub(super) fn writable(&mut self) -> Result<Arc<Generation>, Refusal> {
-        if let Some(newest) = &self.newest {
-            return Ok(Arc::clone(newest));
-        }
-        if Instant::now() < self.reopen_at {
-            return Err(Refusal::Unavailable("waiting to open its database again".to_owned()));
-        }
-        self.reopen_at = Instant::now() + REOPEN_DELAY;
-        let id = self.shared.lock().shelf.newest_mut().map(|newest| newest.id);
-        let Some(id) = id else { return Err(Refusal::Closed) };
-        let reopened = repair::open(&self.shared.queue_dir, id, &self.shared.metrics)
-            .and_then(|generation| self.synced_as_configured(generation))
-            .and_then(|generation| generation.scan().map(|totals| (generation, totals)));
-        let (generation, totals) =
-            reopened.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        let generation = Arc::new(generation);
-        let mut state = self.shared.lock();
-        // What the failed commit left on disk after all has its numbers, and is delivered.
-        state.book.adopt(totals.end);
-        if !self.is_disk_full {
-            state.unavailable = None;
-        }
-        let next = state.book.next();
-        if let Some(newest) = state.shelf.newest_mut() {
-            newest.totals = opening::newest_totals(totals, next);
-            newest.open = Some(Arc::clone(&generation));
-        }
-        drop(state);
-        info!(sink = %self.shared.sink, "queue is open again");
-        self.newest = Some(Arc::clone(&generation));
-        Ok(generation)
-    }
-
     /// Stops using a database that failed: nothing is acknowledged until it is open again.
     pub(super) fn give_up(&mut self, error: &GenerationError) -> Refusal {
         self.newest = None;
-        self.reopen_at = Instant::now();
+        self.attempts = Attempts::due();
         let mut state = self.shared.lock();
         state.book.set_cursor_stale(true);
         state.unavailable = Some(error.to_string());

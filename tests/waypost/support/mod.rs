@@ -5,6 +5,7 @@ pub mod device;
 pub mod http;
 pub mod metrics;
 pub mod mosquitto;
+pub mod small_disk;
 pub mod waypost;
 
 use std::time::{Duration, Instant};

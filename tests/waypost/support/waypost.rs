@@ -70,7 +70,35 @@ impl Waypost {
 
     /// As [`Self::launch`], with a command that ends in the waypost binary (`faketime`, `strace`, ...).
     #[track_caller]
-    pub fn launch_with(&mut self, mut command: Command) {
+    pub fn launch_with(&mut self, command: Command) {
+        self.launch_until(command, |status| status["ready"] == true);
+    }
+
+    /// Starts the process and waits until it answers, ready or not.
+    #[track_caller]
+    pub fn launch_unready(&mut self) {
+        self.launch_until(command(), |_| true);
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn launch_waiting(&mut self) {
+        self.spawn(command());
+    }
+
+    #[track_caller]
+    fn launch_until(&mut self, command: Command, is_wanted: impl Fn(&Value) -> bool) {
+        self.spawn(command);
+        let started = Instant::now();
+        while !self.answer().is_some_and(|status| is_wanted(&status)) {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("waypost ended with {status} while starting:\n{}", self.log());
+            }
+            assert!(started.elapsed() < PATIENCE, "not ready within {PATIENCE:?}:\n{}", self.log());
+            pause();
+        }
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "already running");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = command
@@ -82,23 +110,14 @@ impl Waypost {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        let started = Instant::now();
-        while !self.is_ready() {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("waypost ended with {status} while starting:\n{}", self.log());
-            }
-            assert!(started.elapsed() < PATIENCE, "not ready within {PATIENCE:?}:\n{}", self.log());
-            pause();
-        }
     }
 
-    /// Asked over the admin socket: the network may be what is missing.
-    fn is_ready(&self) -> bool {
+    /// Its status, asked over the admin socket: the network may be what is missing.
+    fn answer(&self) -> Option<Value> {
         let socket = self.data_dir().join("admin.sock");
-        let answer = super::http::get_from_socket(&socket, "/v1/status");
-        let status = answer.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
         // The file of an earlier process may still be there, but then nobody answers on it.
-        status.is_some_and(|status| status["ready"] == true)
+        let (_, body) = super::http::get_from_socket(&socket, "/v1/status")?;
+        serde_json::from_str(&body).ok()
     }
 
     fn log_path(&self) -> PathBuf {
