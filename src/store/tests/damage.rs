@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::overload::SmallDisk;
 use super::*;
 
 const RECORDS: u64 = 400;
@@ -53,8 +54,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Opens a damaged copy: all records are there with their content, or counted as lost.
-async fn assert_told(dir: &Path, what: &str) {
+/// Opens a damaged copy: all records are there with their content, or counted as lost. Says how many are there.
+async fn assert_told(dir: &Path, what: &str) -> u64 {
     let opening = dir.to_owned();
     let opened = tokio::task::spawn_blocking(move || open_counting(&opening)).await;
     let (queue, metrics) = opened.unwrap_or_else(|_| panic!("{what}: open panicked"));
@@ -86,6 +87,59 @@ async fn assert_told(dir: &Path, what: &str) {
     let next = queue.appended().borrow().0;
     assert!(next > RECORDS, "{what}: number {next} would be used again");
     append(&queue, vec![record(1, 10)]).await;
+    present
+}
+
+/// A repair needs room. Where there is none it waits, and saves as much as it would have saved at once.
+#[tokio::test]
+async fn damage_found_on_a_full_disk_loses_no_more_than_on_another() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let sound = TempDir::new().unwrap();
+    sound_queue(sound.path()).await;
+    let all = files(&sound.path().join("queues"));
+    let mut random = fastrand::Rng::with_seed(12);
+    for round in 0..20 {
+        let victim = &all[round % all.len()];
+        let name = victim.strip_prefix(sound.path()).unwrap();
+        let (kind, seed) = (round % 4, random.u64(..));
+        let damaged = |dir: &Path| {
+            copy_tree(sound.path(), dir);
+            damage(&dir.join(name), kind, &mut fastrand::Rng::with_seed(seed));
+        };
+        let elsewhere = TempDir::new().unwrap();
+        damaged(elsewhere.path());
+        let what = format!("round {round}, damage {kind} of {}", name.display());
+        let expected = assert_told(elsewhere.path(), &what).await;
+
+        let data = disk.path().join("data");
+        damaged(&data);
+        drop(fs::remove_file(data.join("ballast")));
+        disk.fill();
+        let (queue, _) = open_counting(&data);
+        drop(queue.peek(RecordNumber(0), limit(1)).await);
+        drop(queue);
+        disk.clear();
+        let present = assert_told(&data, &what).await;
+        assert!(present >= expected, "{what}: {present} records instead of {expected}");
+        fs::remove_dir_all(&data).unwrap();
+    }
+}
+
+/// Damages a file somewhere, in one of four ways.
+fn damage(path: &Path, kind: usize, random: &mut fastrand::Rng) -> usize {
+    let mut bytes = fs::read(path).unwrap();
+    let at = random.usize(..bytes.len());
+    match kind {
+        0 => bytes[at] ^= 1 << random.u8(0..8),
+        1 => bytes.truncate(at),
+        2 => {
+            let end = (at + 4096).min(bytes.len());
+            bytes[at..end].fill(0);
+        }
+        _ => bytes.clear(),
+    }
+    fs::write(path, &bytes).unwrap();
+    at
 }
 
 #[tokio::test]
@@ -101,19 +155,8 @@ async fn damage_anywhere_is_repaired_or_counted() {
         copy_tree(sound.path(), dir.path());
         let victim = &all[random.usize(..all.len())];
         let path = dir.path().join(victim.strip_prefix(sound.path()).unwrap());
-        let mut bytes = fs::read(&path).unwrap();
-        let at = random.usize(..bytes.len());
         let kind = round % 4;
-        match kind {
-            0 => bytes[at] ^= 1 << random.u8(0..8),
-            1 => bytes.truncate(at),
-            2 => {
-                let end = (at + 4096).min(bytes.len());
-                bytes[at..end].fill(0);
-            }
-            _ => bytes.clear(),
-        }
-        fs::write(&path, &bytes).unwrap();
+        let at = damage(&path, kind, &mut random);
         let name = victim.strip_prefix(&queue_dir).unwrap().display();
         let what = format!("round {round}, damage {kind} at {at} of {name}");
         assert_told(dir.path(), &what).await;

@@ -102,10 +102,35 @@ async fn take_all(queue: &Queue) -> u64 {
 }
 
 /// A file system of 64 MiB; `None` where this process may not mount one.
-struct SmallDisk(TempDir);
+pub(super) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Somebody else's data takes what is left.
+    pub(super) fn fill(&self) {
+        let mut size = 64_u64 << 20;
+        while size > 0 {
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.append(true).create(true).open(self.somebody_else()).unwrap();
+            if io::Write::write_all(&mut file, &vec![1; size.try_into().unwrap()]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    /// Somebody else's data goes away.
+    pub(super) fn clear(&self) {
+        fs::remove_file(self.somebody_else()).unwrap();
+    }
+
+    fn somebody_else(&self) -> PathBuf {
+        self.0.path().join("somebody-else")
+    }
+
+    pub(super) fn mount() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64m", "waypost-test"])
@@ -130,7 +155,7 @@ impl Drop for SmallDisk {
 #[tokio::test]
 async fn a_full_disk_drops_what_the_policy_says_and_acknowledged_records_stay() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let queue = open_with(disk.0.path(), WhenFull::DropNewest, 1 << 30);
+    let queue = open_with(disk.path(), WhenFull::DropNewest, 1 << 30);
     assert!(fill(&queue, 80 << 20).await.is_none());
     let full = queue.snapshot();
     assert!(full.dropped["disk_full"] > 0, "{full:?}");
@@ -142,7 +167,7 @@ async fn a_full_disk_drops_what_the_policy_says_and_acknowledged_records_stay() 
 #[tokio::test]
 async fn a_full_disk_makes_drop_oldest_give_up_the_oldest() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let queue = open_with(disk.0.path(), WhenFull::DropOldest, 1 << 30);
+    let queue = open_with(disk.path(), WhenFull::DropOldest, 1 << 30);
     assert!(fill(&queue, 120 << 20).await.is_none());
     let full = queue.snapshot();
     assert!(full.dropped["disk_full"] > 0, "{full:?}");
@@ -154,9 +179,9 @@ async fn a_full_disk_makes_drop_oldest_give_up_the_oldest() {
 #[tokio::test]
 async fn a_full_disk_makes_block_wait_until_somebody_frees_space() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let other = disk.0.path().join("somebody-else");
+    let other = disk.path().join("somebody-else");
     fs::write(&other, vec![1; 30 << 20]).unwrap();
-    let queue = open_with(disk.0.path(), WhenFull::Block, 1 << 30);
+    let queue = open_with(disk.path(), WhenFull::Block, 1 << 30);
     let withheld = fill(&queue, 80 << 20).await.expect("it never blocked");
     fs::remove_file(&other).unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(20), withheld).await.unwrap();
@@ -168,19 +193,12 @@ async fn a_full_disk_makes_block_wait_until_somebody_frees_space() {
 #[tokio::test]
 async fn a_full_disk_does_not_stop_the_start() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let queue = open_with(disk.0.path(), WhenFull::DropNewest, 1 << 30);
+    let queue = open_with(disk.path(), WhenFull::DropNewest, 1 << 30);
     append(&queue, group(1)).await;
     queue.close().await;
     drop(queue);
-    let mut size = 64_u64 << 20;
-    let other = disk.0.path().join("somebody-else");
-    while size > 0 {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(&other).unwrap();
-        if io::Write::write_all(&mut file, &vec![1; size.try_into().unwrap()]).is_err() {
-            size /= 2;
-        }
-    }
-    let queue = open_with(disk.0.path(), WhenFull::DropNewest, 1 << 30);
+    disk.fill();
+    let queue = open_with(disk.path(), WhenFull::DropNewest, 1 << 30);
     assert_eq!(waiting(&queue).await.len(), 100);
 }
 
