@@ -60,6 +60,7 @@ pub struct Running {
     ingest: Stage,
     delivery: Stage,
     faces: Stage,
+    threads: Stage,
     queues: BTreeMap<SinkName, Queue>,
     views: Views,
     started: Instant,
@@ -80,6 +81,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     });
     metrics.register_queues(readers.collect());
 
+    let threads = watch_threads(&queues);
     let mut delivery = Stage::new("delivery");
     let sinks = start_delivery(&config, &store, &queues, &metrics, &mut delivery);
     let router = Router::new(&config);
@@ -106,7 +108,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut sources = Stage::new("sources");
     start_sources(&config, contexts, store.id(), &mut sources);
     info!(version = env!("CARGO_PKG_VERSION"), gateway = config.gateway.name, "started");
-    Ok(Running { sources, ingest, delivery, faces, queues, views, started, _store: store })
+    Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, _store: store })
 }
 
 /// Opens the data directory. A disk so full that not even its lock can be made is waited for.
@@ -155,6 +157,21 @@ async fn open_queues(
         Ok(names.zip(opened).collect())
     })
     .await
+}
+
+/// A task for the thread of each queue, which fails as the thread does.
+fn watch_threads(queues: &BTreeMap<SinkName, Queue>) -> Stage {
+    let mut threads = Stage::new("queues");
+    for (name, queue) in queues {
+        let queue = queue.clone();
+        threads.spawn(&format!("queue {name}"), |stop| async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                panic = queue.panicked() => std::panic::resume_unwind(Box::new(panic)),
+            }
+        });
+    }
+    threads
 }
 
 /// Runs what may block beside the runtime; a panic goes on here.
@@ -282,6 +299,7 @@ impl Running {
             failed = self.ingest.failed() => Err(failed),
             failed = self.delivery.failed() => Err(failed),
             failed = self.faces.failed() => Err(failed),
+            failed = self.threads.failed() => Err(failed),
         };
         self.stop().await;
         ended
@@ -293,6 +311,7 @@ impl Running {
         self.delivery.stop(DELIVERY_STOP).await;
         let closing = futures_util::future::join_all(self.queues.values().map(Queue::close));
         let closed = tokio::time::timeout(QUEUES_STOP, closing).await.is_ok();
+        self.threads.stop(FACES_STOP).await;
         self.faces.stop(FACES_STOP).await;
         let queued: u64 = self.queues.values().map(|queue| queue.snapshot().queued).sum();
         let uptime = self.started.elapsed();

@@ -27,9 +27,11 @@ mod sync;
 mod tests;
 mod totals;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -106,6 +108,12 @@ fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())
+}
+
 /// Why a queue takes no records while the file system has no room.
 const DISK_FULL: &str = "the disk is full";
 /// The same before it could be opened.
@@ -176,6 +184,7 @@ impl Store {
             queues_open: Arc::clone(&self.queues_open),
             age: OnceLock::new(),
             appended: watch::Sender::default(),
+            panicked: watch::Sender::default(),
             wake: Condvar::new(),
             opening: Mutex::new(()),
             state: Mutex::new(shared::State {
@@ -189,11 +198,17 @@ impl Store {
                 unavailable: None,
             }),
         });
+        let watched = Arc::clone(&shared);
         let committer = committer::Committer::open(Arc::clone(&shared));
         // The kernel cuts thread names at 15 bytes.
         let thread = thread::Builder::new()
             .name(format!("queue {sink}"))
-            .spawn(move || committer.run())
+            .spawn(move || {
+                // What the panic leaves behind is not used again: whoever watches ends the process.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| committer.run())) {
+                    watched.panicked.send_replace(Some(panic_text(&*panic)));
+                }
+            })
             .map_err(|source| StoreError::Io { operation: "serve", path: queue_dir, source })?;
         self.queues_open.fetch_add(1, Ordering::Relaxed);
         Ok(Queue::new(shared, thread, Arc::clone(&self.lock)))

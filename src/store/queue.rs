@@ -136,7 +136,12 @@ impl Queue {
             }
             let reading = Arc::clone(shared);
             let read = move || reader::read_ahead(&reading, number, limit);
-            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
+            tokio::task::spawn_blocking(read).await.map_err(|error| {
+                match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => StoreError::Closed,
+                }
+            })??;
         }
     }
 
@@ -174,6 +179,17 @@ impl Queue {
     #[must_use]
     pub fn unavailable(&self) -> Option<String> {
         self.face.shared.lock().unavailable.clone()
+    }
+
+    /// Waits until the queue's thread has panicked and gives what it said: nothing is committed any more, and the
+    /// process must end. Cancel safe.
+    pub async fn panicked(&self) -> String {
+        let mut panicked = self.face.shared.panicked.subscribe();
+        match panicked.wait_for(Option::is_some).await.map(|panic| panic.clone()) {
+            Ok(Some(panic)) => panic,
+            // The sender lives as long as this queue.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Commits what is staged, the cursor included, and closes the queue. Later appends give [`StoreError::Closed`].

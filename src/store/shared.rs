@@ -72,6 +72,8 @@ pub(super) struct Shared {
     /// Set when the queue is opened.
     pub age: OnceLock<AgeClock>,
     pub appended: watch::Sender<RecordNumber>,
+    /// What the committer's panic said.
+    pub panicked: watch::Sender<Option<String>>,
     /// Wakes the committer.
     pub wake: Condvar,
     pub state: Mutex<State>,

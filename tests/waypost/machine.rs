@@ -61,6 +61,27 @@ fn it_delivers_with_a_clock_at_1970_and_keeps_its_records_when_the_clock_is_set(
 }
 
 #[test]
+fn a_queue_whose_thread_panics_ends_the_process_with_an_error() {
+    let service = Server::scripted(|_| Reply::Status(503));
+    let port = free_port();
+    let mut gateway = Waypost::start(&config(port, &service));
+    gateway.terminate();
+    // The note of the next record number says that there are no more: nothing writes that, and no code expects it.
+    let last = u64::MAX.to_le_bytes();
+    let note = [&last[..], &crc32c::crc32c(&last).to_le_bytes()[..]].concat();
+    std::fs::write(gateway.data_dir().join("queues/cloud/next"), note).unwrap();
+    gateway.launch();
+
+    let device = Device::start(port, "d1", "t/1", 1, Duration::ZERO);
+    let status = gateway.ended();
+
+    assert_eq!(status.code(), Some(1), "{status}\n{}", gateway.log());
+    let told = "task `queue cloud` ended unexpectedly: attempt to add with overflow";
+    assert!(gateway.log().contains(told), "{}", gateway.log());
+    assert_eq!(device.stop().len(), 0, "acknowledged without a queue");
+}
+
+#[test]
 fn a_copied_data_directory_on_another_machine_gets_ids_of_its_own() {
     let service = Server::start();
     let mut gateway = Waypost::start(&config(free_port(), &service));

@@ -156,6 +156,13 @@ impl Waypost {
         }
     }
 
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        eventually("waypost ends", || child.try_wait().unwrap(), Option::is_some).unwrap()
+    }
+
     /// Runs another `waypost` command with this gateway's config.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = command();
