@@ -5,14 +5,18 @@ use std::time::Duration;
 use crate::support::device::Device;
 use crate::support::eventually;
 use crate::support::http::Server;
+use crate::support::link::Link;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::waypost::Waypost;
 
 fn config(broker: &Mosquitto, more: &str, topics: &str, service: &Server) -> String {
+    config_at(broker.port, more, topics, service)
+}
+
+fn config_at(port: u16, more: &str, topics: &str, service: &Server) -> String {
     format!(
-        "[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\nkeep_alive = \"5s\"\n{more}\n\n\
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\nkeep_alive = \"5s\"\n{more}\n\n\
          [webhooks.cloud]\ntopics = {topics}\nurl = \"{}\"\nbatch = {{ max_records = 50 }}\n",
-        broker.url(),
         service.url()
     )
 }
@@ -42,6 +46,69 @@ fn messages_published_while_mosquitto_restarts_arrive() {
         Vec::is_empty,
     );
     gateway.drained("cloud");
+}
+
+/// Waits until everything that Mosquitto acknowledged to `device` has come all the way.
+#[track_caller]
+fn all_delivered(gateway: &Waypost, device: Device, count: usize, service: &Server) {
+    eventually("all acknowledged", || device.acknowledged().len(), |done| *done == count);
+    let acknowledged = device.stop();
+    let missing = || acknowledged.difference(&service.numbers("d1")).count();
+    eventually("every acknowledged message delivered", missing, |missing| *missing == 0);
+    gateway.drained("cloud");
+}
+
+fn problems(gateway: &Waypost, reason: &str) -> f64 {
+    let labels = format!("reason=\"{reason}\",source=\"local\"");
+    gateway.metrics().get("waypost_source_problems_total", &labels).unwrap()
+}
+
+#[test]
+fn a_link_that_is_cut_again_and_again_loses_nothing() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Mosquitto::start("");
+        let link = Link::to(broker.port);
+        let service = Server::start();
+        let protocol = format!("protocol = \"{protocol}\"");
+        let gateway = Waypost::start(&config_at(link.port, &protocol, "[\"t/#\"]", &service));
+        connected(&gateway);
+        let device = Device::start(broker.port, "d1", "t/1", 2000, Duration::from_millis(2));
+        for cut in 1..=5 {
+            let so_far = service.numbers("d1").len();
+            eventually("progress", || service.numbers("d1").len(), |now| *now > so_far + 50);
+            link.cut();
+            let closed = || problems(&gateway, "closed") + problems(&gateway, "unreachable");
+            eventually("noticed", closed, |count| *count >= f64::from(cut));
+            link.open();
+            connected(&gateway);
+        }
+        all_delivered(&gateway, device, 2000, &service);
+        assert_eq!(problems(&gateway, "session_lost"), 0.0);
+    }
+}
+
+#[test]
+fn a_link_that_swallows_everything_is_noticed_and_loses_nothing() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Mosquitto::start("");
+        let link = Link::to(broker.port);
+        let service = Server::start();
+        let protocol = format!("protocol = \"{protocol}\"");
+        let gateway = Waypost::start(&config_at(link.port, &protocol, "[\"t/#\"]", &service));
+        connected(&gateway);
+        let device = Device::start(broker.port, "d1", "t/1", 4000, Duration::from_millis(2));
+        eventually("progress", || service.numbers("d1").len(), |now| *now > 100);
+        // Messages and acknowledgements on the way go down with it.
+        link.silence();
+        eventually("noticed", || problems(&gateway, "silent"), |count| *count >= 1.0);
+        let told = gateway.status()["sources"]["local"]["detail"].clone();
+        assert!(told.as_str().is_some_and(|text| !text.is_empty()), "{told}");
+        assert!(service.numbers("d1").len() < 4000, "nothing was cut off");
+        link.open();
+        connected(&gateway);
+        all_delivered(&gateway, device, 4000, &service);
+        assert!(gateway.log().contains("has not answered pings for two keep-alives"));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::device::Device;
 use crate::support::http::{Reply, Server};
+use crate::support::mosquitto::Mosquitto;
 use crate::support::small_disk::{Kind, SmallDisk};
 use crate::support::waypost::Waypost;
 use crate::support::{eventually, free_port};
@@ -161,6 +162,34 @@ fn a_queue_that_cannot_be_opened_stops_no_other_and_opens_by_itself() {
     assert_eq!(service.numbers("d1").len(), 100);
     let lines = gateway.log().matches("queue cannot be opened").count();
     assert_eq!(lines, 1, "one line says it: {}", gateway.log());
+}
+
+#[test]
+fn a_broker_sends_again_what_a_queue_that_cannot_be_opened_refused() {
+    let service = Server::start();
+    let broker = Mosquitto::start("");
+    let mut gateway = Waypost::prepare(&format!(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
+        broker.url(),
+        service.url()
+    ));
+    let in_the_way = gateway.data_dir().join("queues/cloud");
+    std::fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+    std::fs::write(&in_the_way, "not a folder").unwrap();
+    gateway.launch_unready();
+    gateway.until("waypost_source_connected", "source=\"local\"", |value| value == 1.0);
+    let device = Device::start(broker.port, "d1", "t/1", 100, Duration::ZERO);
+    eventually("all at the broker", || device.acknowledged().len(), |count| *count == 100);
+    let refused = "reason=\"not_stored\",source=\"local\"";
+    gateway.until("waypost_source_problems_total", refused, |count| count >= 2.0);
+    let acknowledged =
+        gateway.metrics().get("waypost_events_acknowledged_total", "source=\"local\"");
+    assert_eq!(acknowledged, Some(0.0));
+
+    std::fs::remove_file(&in_the_way).unwrap();
+    eventually("all delivered", || service.numbers("d1").len(), |count| *count == 100);
+    gateway.drained("cloud");
 }
 
 #[test]

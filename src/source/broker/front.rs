@@ -46,6 +46,7 @@ pub(super) struct Front {
     connections_max: usize,
     connections: Arc<Semaphore>,
     handshakes: Semaphore,
+    admission_max: Duration,
 }
 
 impl Front {
@@ -64,7 +65,14 @@ impl Front {
             connections_max,
             connections: Arc::new(Semaphore::new(connections_max)),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
+            admission_max: ADMISSION_MAX,
         }
+    }
+
+    /// Gives devices another time than [`ADMISSION_MAX`].
+    #[cfg(test)]
+    pub(super) fn with_admission_max(self, admission_max: Duration) -> Self {
+        Self { admission_max, ..self }
     }
 
     #[cfg(test)]
@@ -139,7 +147,7 @@ impl Front {
             let _turn = self.handshakes.acquire().await;
             tls.accept(device).await
         };
-        let device = tokio::time::timeout(ADMISSION_MAX, handshake).await;
+        let device = tokio::time::timeout(self.admission_max, handshake).await;
         let Ok(Ok(device)) = device else { return Err(Problem::Protocol) };
         self.pass(device, token, peer).await
     }
@@ -153,7 +161,8 @@ impl Front {
     ) -> Result<(), Problem> {
         let mut device = tokio::io::split(device);
         let passing = async {
-            let opened = tokio::time::timeout(ADMISSION_MAX, self.open(&mut device, token, peer));
+            let opened =
+                tokio::time::timeout(self.admission_max, self.open(&mut device, token, peer));
             match opened.await {
                 Ok(Ok(Some(broker))) => pass_both_ways(device, broker, peer).await,
                 Ok(Ok(None)) => {}

@@ -21,6 +21,7 @@ const CUSTODY_WAIT_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Gate {
     context: SourceContext,
+    custody_wait_max: Duration,
 }
 
 /// What to answer to a PUBLISH.
@@ -38,7 +39,7 @@ pub(super) enum Answer {
 
 impl Gate {
     pub(super) fn new(context: SourceContext) -> Self {
-        Self { context }
+        Self { context, custody_wait_max: CUSTODY_WAIT_MAX }
     }
 
     pub(super) fn health(&self) -> &SourceHealth {
@@ -102,9 +103,67 @@ impl Gate {
             self.context.intake.submit(event, custody).await.ok()?;
             verdict.await.ok()
         };
-        match tokio::time::timeout(CUSTODY_WAIT_MAX, accepted).await {
+        match tokio::time::timeout(self.custody_wait_max, accepted).await {
             Ok(Some(Verdict::Accepted)) => Answer::Acknowledge,
             Ok(Some(Verdict::Refused) | None) | Err(_) => Answer::NotStored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+    use crate::source::broker::tests::context;
+
+    fn event(context: &SourceContext) -> Event {
+        Event {
+            id: context.ids.mint(),
+            source: context.name.clone(),
+            received_at: UnixMillis(0),
+            topic: Topic::new("t/1").unwrap(),
+            payload: Bytes::from_static(b"hello"),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            client_id: None,
+            username: None,
+            peer: None,
+            properties: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn custody_is_waited_for_so_long_and_no_longer() {
+        let wait = Duration::from_millis(400);
+        let (early, late) = (wait / 8, wait * 8);
+        // In the queue's hands, or still on the way into a full intake.
+        for (is_full, accepted_after, expected) in [
+            (false, early, Answer::Acknowledge),
+            (false, late, Answer::NotStored),
+            (true, early, Answer::Acknowledge),
+            (true, late, Answer::NotStored),
+        ] {
+            let (context, mut incoming) = context(&["#"]);
+            let gate = Gate { context: context.clone(), custody_wait_max: wait };
+            let full = is_full.then(|| context.intake.try_reserve(usize::MAX).unwrap());
+            let accept = async {
+                tokio::time::sleep(accepted_after).await;
+                drop(full);
+                incoming.recv().await.unwrap().custody.accept();
+                std::future::pending::<()>().await;
+            };
+            let started = Instant::now();
+            let answer = tokio::select! {
+                answer = gate.take(event(&context)) => answer,
+                () = accept => unreachable!("it is pending"),
+            };
+            assert_eq!(answer, expected, "full: {is_full}, accepted after {accepted_after:?}");
+            let waited = started.elapsed();
+            assert!(waited >= wait.min(accepted_after) && waited < late, "{waited:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod device;
 pub mod http;
+pub mod link;
 pub mod metrics;
 pub mod mosquitto;
 pub mod small_disk;

@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod custody;
 mod events;
+mod front;
 mod mosquitto;
 mod subscribers;
 mod tls;
@@ -107,7 +108,7 @@ fn config() -> BrokerSource {
     }
 }
 
-fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<Incoming>) {
+pub(super) fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<Incoming>) {
     let name = SourceName::new("devices").unwrap();
     let (intake, incoming) = Intake::bounded(NonZeroUsize::new(16 << 20).unwrap());
     let metrics = Metrics::new().source(&name, &Problem::ALL.map(Problem::reason));

@@ -1,6 +1,7 @@
 //! TLS in front, with the certificates that an operator would make.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,13 +20,13 @@ use crate::source::Problem;
 use crate::source::broker::{Broker, BrokerError, describe};
 
 /// An authority and what it has signed, as PEM files.
-struct Certificates {
+pub(super) struct Certificates {
     folder: tempfile::TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -54,7 +55,7 @@ impl Certificates {
         identity
     }
 
-    fn broker(&self, client_ca_file: Option<PathBuf>) -> BrokerSource {
+    pub(super) fn broker(&self, client_ca_file: Option<PathBuf>) -> BrokerSource {
         let tls = Some(TlsServer { identity: self.identity("localhost"), client_ca_file });
         let listener = BrokerListener { address: "127.0.0.1:0".parse().unwrap(), tls };
         BrokerSource { listeners: vec![listener], ..config() }
@@ -66,6 +67,16 @@ impl Certificates {
         broker: &Running,
         identity: Option<&TlsIdentity>,
     ) -> std::io::Result<Device<TlsStream<TcpStream>>> {
+        let stream = self.handshake(broker.address, identity).await?;
+        Ok(Device::over(stream, Version::V311))
+    }
+
+    /// A connection over TLS, without a word of MQTT.
+    pub(super) async fn handshake(
+        &self,
+        address: SocketAddr,
+        identity: Option<&TlsIdentity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -81,10 +92,9 @@ impl Certificates {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        let socket = TcpStream::connect(broker.address).await.unwrap();
+        let socket = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
-        Ok(Device::over(stream, Version::V311))
+        TlsConnector::from(Arc::new(config)).connect(name, socket).await
     }
 }
 
