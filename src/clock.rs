@@ -7,6 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+/// Nanoseconds since 1970-01-01T00:00:00Z by the wall clock of the moment; zero for clocks before that.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn unix_nanoseconds() -> i128 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(since_epoch.as_nanos()).unwrap_or(i128::MAX)
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock of the moment; zero for clocks before that.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -16,9 +24,7 @@ pub struct UnixMillis(pub u64);
 impl UnixMillis {
     /// What the wall clock says now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        Self(u64::try_from(unix_nanoseconds() / 1_000_000).unwrap_or(u64::MAX))
     }
 }

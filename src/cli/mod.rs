@@ -8,6 +8,7 @@ mod demo;
 mod hash_password;
 mod logging;
 mod receive;
+mod rule;
 mod run;
 mod status;
 mod table;
@@ -75,6 +76,9 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
     Receive(receive::ReceiveArguments),
+    /// Look at the rule language
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
     /// Read a password from standard input and print the hash that a broker user needs
     HashPassword,
 }
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::status(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Receive(arguments) => receive::receive(&arguments),
+        Command::Rule(command) => rule::rule(&command),
         Command::HashPassword => hash_password::run(),
     };
     match result {

@@ -3,6 +3,7 @@
 //! Built once from the config; routing an event allocates nothing. An event that several rules send to one sink is
 //! one record for each of these rules: rules are independent, as in EMQX.
 
+pub mod functions;
 pub mod run;
 mod subscriptions;
 pub mod value;

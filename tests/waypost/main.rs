@@ -27,5 +27,6 @@ mod full_disk;
 mod machine;
 mod overload;
 mod receivers;
+mod rules;
 mod sources;
 mod tutorial;

@@ -1,0 +1,294 @@
+mod calls;
+
+use std::collections::BTreeSet;
+
+use ::bytes::Bytes;
+use proptest::prelude::*;
+
+use self::calls::{Columns, evaluate};
+use super::{Function, all, did_you_mean, lookup, why_unavailable};
+use crate::rule::run::{ELEMENTS_MAX, TEXT_BYTES_MAX};
+use crate::rule::value::{Map, Value};
+
+fn json(text: &str) -> Value {
+    Value::parse_json(&Bytes::copy_from_slice(text.as_bytes())).unwrap()
+}
+
+/// The columns of a test event in which `{"$undefined": true}` stands for what is not there.
+fn columns(event: Option<&Value>) -> Columns {
+    let mut columns = Columns::default();
+    for (name, value) in event.and_then(Value::as_map).into_iter().flat_map(Map::iter) {
+        columns.set(std::str::from_utf8(name).unwrap(), as_result(value));
+    }
+    columns
+}
+
+fn as_result(value: &Value) -> Value {
+    if value.key(b"$undefined").is_undefined() { value.clone() } else { Value::Undefined }
+}
+
+fn same(got: &Value, expected: &Value) -> bool {
+    match (got, expected) {
+        (Value::Float(got), Value::Float(expected)) => {
+            (got - expected).abs() <= 1e-9 * expected.abs()
+        }
+        _ => got == expected,
+    }
+}
+
+#[test]
+fn calls_give_what_emqx_gives() {
+    let vectors =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/funcs.dev.jsonl"));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for line in vectors.lines() {
+        let case = json(line);
+        let text = case.key(b"expr");
+        let mut columns = columns(Some(&case.key(b"event")));
+        let text_is_jq = text.as_str().unwrap().starts_with("jq(");
+        let Some(got) = evaluate(text.as_str().unwrap(), &mut columns) else { continue };
+        if text_is_jq {
+            continue;
+        }
+        count += 1;
+        let expected = case.key(b"result");
+        let fails = !expected.key(b"error").is_undefined();
+        let good = match &got {
+            Err(_) => fails,
+            Ok(got) => !fails && same(got, &as_result(&expected)),
+        };
+        if !good {
+            wrong.push(format!("{}: {got:?}, not {expected:?}", text.shown()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 240, "only {count} vectors are calls");
+}
+
+#[test]
+fn every_example_of_the_table_is_true() {
+    for function in all() {
+        assert!(!function.examples.is_empty(), "{} has no example", function.name);
+        for (call, result) in function.examples {
+            let event = json(r#"{"topic":"t/1"}"#);
+            let run = |text| {
+                evaluate(text, &mut columns(Some(&event))).unwrap_or_else(|| panic!("{text}"))
+            };
+            let (got, expected) = (run(call).unwrap(), run(result).unwrap());
+            assert!(same(&got, &expected), "{call} is {got:?}, not {result}");
+        }
+    }
+}
+
+#[test]
+fn every_function_has_one_name_and_a_signature_that_can_be_met() {
+    let mut names = BTreeSet::new();
+    for function in all() {
+        let Function { name, arguments, docs, .. } = function;
+        assert!(names.insert(name), "{name} is there twice");
+        assert!(docs.ends_with(['.', ')']), "{name}: {docs}");
+        let first_optional = function.arguments_min();
+        assert!(arguments.iter().skip(first_optional).all(|argument| argument.optional), "{name}");
+        assert!(why_unavailable(name).is_none(), "{name} is available");
+        assert!(lookup(name).is_some());
+    }
+    assert!(names.len() > 140, "{}", names.len());
+}
+
+#[test]
+fn a_mistyped_name_finds_the_function_that_was_meant() {
+    for (typed, meant) in [
+        ("UPPER", Some("upper")),
+        ("subst", Some("substr")),
+        ("regexp_match", Some("regex_match")),
+        ("xyzzy", None),
+    ] {
+        assert_eq!(did_you_mean(typed), meant, "{typed}");
+    }
+}
+
+#[test]
+fn arguments_of_a_wrong_kind_are_named() {
+    for (call, expected) in [
+        (
+            "substr('abc', '1')",
+            "`substr` needs an integer as argument 2 (start), not a text, \"1\"",
+        ),
+        ("upper(nosuch)", "`upper` needs a text as argument 1 (text), which is undefined"),
+        ("nth(5, [1])", "`nth`: there is no element 5 in an array of 1"),
+    ] {
+        let error = evaluate(call, &mut Columns::default()).unwrap().unwrap_err();
+        assert_eq!(error, expected, "{call}");
+    }
+}
+
+#[test]
+fn what_grows_without_bound_is_refused() {
+    let long = Value::text(vec![b'a'; TEXT_BYTES_MAX / 2 + 1]);
+    let bomb = {
+        let gzip = lookup("gzip").unwrap();
+        let mut columns = Columns::default();
+        let once = gzip.call(&mut columns, std::slice::from_ref(&long)).unwrap();
+        // Members of a gzip file follow each other.
+        Value::text([once.as_bytes().unwrap().as_ref(); 2].concat())
+    };
+    let mut columns = Columns::default();
+    columns.set("long", long);
+    columns.set("bomb", bomb);
+    for call in [
+        "gunzip(bomb)",
+        "concat(long, long)",
+        "concat([long, long])",
+        "join_to_string('', [long, long])",
+        "bin2hexstr(long)",
+        "pad('a', 5000000)",
+        "pad('a', 9000000000000000000, 'both', 'ab')",
+        "replace(long, 'a', 'abc')",
+        "regex_replace(long, 'a', '&&&')",
+        "sprintf('~s~s', long, long)",
+        "sprintf('~9000000w', 1)",
+        "bitsl(1, 9000000000000000000)",
+        "base64_encode(concat(long, 'a'), long)",
+        "kv_store_put(1, [long, long, long, long, long, long, long, long, long])",
+    ] {
+        let result = evaluate(call, &mut columns).unwrap();
+        let small = |value: &Value| value.weight() < TEXT_BYTES_MAX;
+        assert!(result.as_ref().map_or(true, small), "{call} is too large");
+        assert!(result.is_err() || call.starts_with("base64"), "{call} is not refused");
+    }
+}
+
+#[test]
+fn patterns_find_bytes_that_are_not_ascii() {
+    for (call, expected) in [
+        ("regex_match('Wärme', 'ä')", "true"),
+        ("regex_match('温度', '^温')", "true"),
+        ("regex_replace('温度: 1', '[^0-9]+', '')", "'1'"),
+        ("regex_extract('a', '(a)|(b)|c')", "['a']"),
+        ("regex_extract('b', '(a)|(b)|c')", "['', 'b']"),
+        ("regex_replace('ab', '(a)(b)', '\\2\\g{1}\\&')", "'ba&'"),
+    ] {
+        let call = call.replace("\\\\", "\\");
+        let run = |text: &str| evaluate(text, &mut Columns::default()).unwrap();
+        assert_eq!(run(&call), run(expected), "{call}");
+    }
+    let error = evaluate("regex_match('a', '(?=a)')", &mut Columns::default()).unwrap();
+    let expected = "`regex_match`: `(?=a)` is not a pattern: look-around, including look-ahead and look-behind, is not \
+                    supported";
+    assert_eq!(error.unwrap_err(), expected);
+}
+
+#[test]
+fn a_client_keeps_what_is_its_own() {
+    let of = |client: &str, call: &str| {
+        let event =
+            Value::map(Map::from_entries(vec![("clientid".into(), Value::text_of(client))]));
+        evaluate(call, &mut columns(Some(&event))).unwrap().unwrap()
+    };
+    assert_eq!(of("a", "proc_dict_put('k', 1)"), Value::Undefined);
+    assert_eq!(of("a", "proc_dict_put('k', 2)"), Value::int(1));
+    assert_eq!(of("b", "proc_dict_get('k')"), Value::Undefined);
+    assert_eq!(of("b", "kv_store_get('k', 'none')"), Value::from("none"));
+    assert_eq!(of("a", "proc_dict_del('k')"), Value::int(2));
+    assert_eq!(of("a", "proc_dict_get('k')"), Value::Undefined);
+    of("a", "kv_store_put('k', [1])");
+    assert_eq!(of("b", "kv_store_get('k')"), json("[1]"));
+    of("b", "kv_store_del('k')");
+    assert_eq!(of("a", "kv_store_get('k')"), Value::Undefined);
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let words = [
+        "",
+        " ",
+        "a",
+        "signed",
+        "little",
+        "float",
+        "bits",
+        "leading",
+        "both",
+        "notrim",
+        "all",
+        "%Y-%m-%d",
+        "second",
+        "nanosecond",
+        "+08:00",
+        "local",
+        "2024-02-23T15:56:30.87Z",
+        "(a|b)*",
+        "\\",
+        "~*.*.0b",
+        "~p",
+        "{\"a\":{\"b\":[1]}}",
+        "sha3_256",
+        "a.b",
+        "9F4E58",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Undefined),
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        (-4_i64..70).prop_map(Value::int),
+        any::<i64>().prop_map(Value::int),
+        any::<i128>().prop_map(Value::int),
+        any::<f64>().prop_filter_map("finite", Value::float),
+        (-4_i8..70).prop_map(|number| Value::Float(number.into())),
+        prop::sample::select(words.to_vec()).prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 0..12).prop_map(Value::text),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::array),
+            prop::collection::vec((".{0,4}".prop_map(Bytes::from), inner), 0..4)
+                .prop_map(|entries| Value::map(Map::from_entries(entries))),
+        ]
+    })
+}
+
+fn is_bounded(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.len() <= TEXT_BYTES_MAX,
+        Value::Array(elements) => elements.len() <= ELEMENTS_MAX && elements.iter().all(is_bounded),
+        Value::Float(number) => number.is_finite(),
+        Value::Map(map) => map.iter().all(|(_, value)| is_bounded(value)),
+        _ => true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Each case calls all functions with the first of the values, as many as each takes.
+    #[test]
+    fn no_function_panics_or_gives_too_much(values in prop::collection::vec(any_value(), 7)) {
+        for function in all() {
+            let max = function.arguments_max().unwrap_or(5);
+            for count in function.arguments_min()..=max {
+                let result = function.call(&mut Columns::default(), &values[..count]);
+                if let Ok(value) = result {
+                    prop_assert!(is_bounded(&value), "{}{:?}", function.name, &values[..count]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_decodes(value in any_value(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let call = |name: &str, value: &Value| {
+            lookup(name).unwrap().call(&mut Columns::default(), std::slice::from_ref(value)).unwrap()
+        };
+        prop_assert_eq!(call("term_decode", &call("term_encode", &value)), value);
+        let bytes = Value::text(bytes);
+        for (encode, decode) in [
+            ("gzip", "gunzip"),
+            ("zip", "unzip"),
+            ("zip_compress", "zip_uncompress"),
+            ("bin2hexstr", "hexstr2bin"),
+            ("base64_encode", "base64_decode"),
+        ] {
+            prop_assert_eq!(call(decode, &call(encode, &bytes)), bytes.clone(), "{}", encode);
+        }
+    }
+}
