@@ -22,5 +22,6 @@ pub mod rule;
 pub mod source;
 pub mod store;
 pub mod template;
+pub mod tls;
 pub mod topic;
 pub mod units;

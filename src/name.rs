@@ -1,4 +1,4 @@
-//! Names of sources, rules and sinks.
+//! Names of sources, rules, connectors and sinks.
 //!
 //! They become folder names, metric labels and parts of record ids, so the alphabet is small:
 //! `[a-z0-9][a-z0-9_-]{0,62}`. A name is valid or was never built; copies share one allocation.
@@ -85,6 +85,10 @@ name! {
 name! {
     /// Name of a sink: an HTTP service with a queue of its own.
     SinkName
+}
+name! {
+    /// Name of a connector: an HTTP service whose connections several sinks share.
+    ConnectorName
 }
 
 #[cfg(test)]

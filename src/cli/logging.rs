@@ -8,7 +8,7 @@ use super::Failure;
 use crate::config::{Log, LogFormat};
 
 /// What the libraries say is for their authors; Waypost says itself what their trouble means.
-const LIBRARIES: &str = "rmqtt=off,rmqtt_net=off,rmqtt_codec=off,rumqttc=off,sled=off,hyper=warn,reqwest=warn,rustls=off,h2=off";
+const LIBRARIES: &str = "rmqtt=off,rmqtt_net=off,rmqtt_codec=off,rumqttc=off,sled=off,hyper=warn,hyper_util=warn,rustls=off,h2=off";
 
 /// Sends log lines to standard error from here on.
 pub(super) fn start(log: &Log) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::connector::Connectors;
 use super::reader::Reader;
 use super::{Config, Durability, MqttSource, Order, Sink, Source, WhenFull};
 use crate::event::Qos;
@@ -33,11 +34,12 @@ pub fn records_per_second_max(sink: &Sink, round_trip: Duration) -> u64 {
 }
 
 /// Reports what is wrong and warns of what is risky.
-pub(super) fn check(reader: &Reader<'_>, config: &Config) {
+pub(super) fn check(reader: &Reader<'_>, config: &Config, connectors: &Connectors) {
     check_listeners(reader, config);
     check_intake(reader, config);
     check_client_ids(reader, config);
     warn_of_idle_parts(reader, config);
+    warn_of_idle_connectors(reader, config, connectors);
     warn_of_sources(reader, config);
     for (name, sink) in &config.sinks {
         warn_of_sink(reader, &sink_key(reader, name), sink);
@@ -169,6 +171,15 @@ fn warn_of_idle_parts(reader: &Reader<'_>, config: &Config) {
     }
 }
 
+fn warn_of_idle_connectors(reader: &Reader<'_>, config: &Config, connectors: &Connectors) {
+    let named = |sink: &Sink| sink.connection.connector.clone();
+    let used: BTreeSet<_> = config.sinks.values().filter_map(named).collect();
+    for name in connectors.names().filter(|name| !used.contains(*name)) {
+        reader
+            .warn_of(&format!("connectors.{name}"), "no sink and no webhook names this connector");
+    }
+}
+
 fn warn_of_sources(reader: &Reader<'_>, config: &Config) {
     for (name, source) in mqtt_sources(config) {
         if source.qos_max == Qos::AtMostOnce {
@@ -230,6 +241,22 @@ fn warn_of_batch(reader: &Reader<'_>, key: &str, sink: &Sink) {
         if single && reader.has(&part) {
             reader.warn_of(&part, "has no effect while `batch.max_records` is 1");
         }
+    }
+    let method = sink.request.method;
+    if !method.has_body() && !single {
+        reader.problem_with(
+            &format!("{key}.batch.max_records"),
+            format!(
+                "must be 1 with `method = \"{}\"`: such a request has no body for several records",
+                method.name()
+            ),
+        );
+    }
+    if let (false, Some(_)) = (method.has_body(), &sink.request.body) {
+        reader.problem_with(
+            &format!("{key}.body"),
+            format!("cannot be sent with `method = \"{}\"`", method.name()),
+        );
     }
     if !single && sink.request.body.is_some() {
         reader.warn_of(

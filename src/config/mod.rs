@@ -5,6 +5,7 @@
 //! `config/waypost.toml` documents every key; relative paths in a config start at the folder of the file.
 
 mod broker;
+mod connector;
 mod gateway;
 mod lint;
 mod model;
@@ -29,6 +30,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use connector::Connectors;
 use reader::Reader;
 
 pub use lint::records_per_second_max;
@@ -81,11 +83,12 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
     let store = gateway::store(root.table("store"));
     let names = routes::Names::declared(&mut root);
     let sources = source::sources(&mut root);
-    let (rules, sinks) = routes::rules_and_sinks(&mut root, &names, &gateway.data_dir);
+    let connectors = Connectors::read(&mut root);
+    let (rules, sinks) = routes::rules_and_sinks(&mut root, &names, &connectors, &gateway.data_dir);
     gateway_table.finish();
     root.finish();
     let config = Config { gateway, log, metrics_listen, store, sources, rules, sinks };
-    lint::check(reader, &config);
+    lint::check(reader, &config, &connectors);
     config
 }
 

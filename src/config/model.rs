@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::event::EventKind;
 use crate::event::json::{PayloadAs, UndefinedAs};
-use crate::name::{RuleName, SinkName, SourceName};
+use crate::name::{ConnectorName, RuleName, SinkName, SourceName};
 use crate::template::Template;
 use crate::topic::TopicFilter;
 
@@ -260,6 +263,8 @@ pub struct Rule {
 /// `[sinks.NAME]` or the sink of a `[webhooks.NAME]`.
 #[derive(Debug, Clone)]
 pub struct Sink {
+    /// How connections to the service are made, and who shares them.
+    pub connection: Connection,
     /// What one request looks like.
     pub request: Request,
     /// How records become requests.
@@ -276,19 +281,98 @@ pub struct Sink {
     pub order: Order,
 }
 
+/// Connections of a sink, or of all the sinks that name one connector.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Sinks with the same connector share their connections; `None` shares them with nobody.
+    pub connector: Option<ConnectorName>,
+    /// TLS, for `https`.
+    pub tls: TlsClient,
+    /// Which HTTP to speak.
+    pub http_version: HttpVersion,
+    /// Every connection goes through it.
+    pub proxy: Option<Proxy>,
+}
+
+/// Which HTTP to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS agrees on it, otherwise 1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; without TLS by prior knowledge.
+    Http2,
+}
+
+/// An HTTP proxy: CONNECT for `https`, forwarding for `http`.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// `http://HOST[:PORT]`
+    pub url: url::Url,
+    /// The `proxy-authorization` header.
+    pub credential: Option<Credential>,
+}
+
+/// A header that carries a secret.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Its name.
+    pub header: http::HeaderName,
+    /// What is written around the secret.
+    pub form: CredentialForm,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// How a secret stands in a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialForm {
+    /// As it is.
+    Plain,
+    /// RFC 6750
+    Bearer,
+    /// RFC 7617
+    Basic {
+        /// Without a `:`.
+        username: String,
+    },
+}
+
+impl Credential {
+    /// The header's value with `secret` in it; `None` when that has a line break or control character.
+    #[must_use]
+    pub fn value(&self, secret: &Secret) -> Option<http::HeaderValue> {
+        let secret = secret.expose();
+        let text = match &self.form {
+            CredentialForm::Plain => secret.to_owned(),
+            CredentialForm::Bearer => format!("Bearer {secret}"),
+            CredentialForm::Basic { username } => {
+                format!("Basic {}", BASE64.encode(format!("{username}:{secret}")))
+            }
+        };
+        let mut value = http::HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
 /// The HTTP request of a sink.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Scheme, host and port are fixed; the path is the base that `path` is joined to.
     pub url: url::Url,
-    /// POST or PUT.
+    /// GET and DELETE carry no body.
     pub method: Method,
     /// Template joined to the URL's path as EMQX joins them; may carry a query. Values are percent-encoded.
     pub path: Option<Template>,
     /// Query parameters appended to the URL; values are percent-encoded.
     pub query: Vec<(String, Template)>,
-    /// Header names and value templates.
+    /// Header names and value templates; those of the connector come first.
     pub headers: Vec<(String, Template)>,
+    /// Headers with secrets.
+    pub credentials: Vec<Credential>,
     /// Body of one record; the JSON of the event when absent. Only with `batch.max_records = 1`,
     /// or as the element of an NDJSON or JSON-array batch.
     pub body: Option<Template>,
@@ -298,7 +382,7 @@ pub struct Request {
     pub undefined_as: UndefinedAs,
 }
 
-/// HTTP methods that carry a body.
+/// HTTP methods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
     /// The default.
@@ -306,6 +390,29 @@ pub enum Method {
     Post,
     /// For services that want it.
     Put,
+    /// Without a body: path, query and headers say everything.
+    Get,
+    /// Without a body.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in a request.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Get => "GET",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Whether requests carry a body.
+    #[must_use]
+    pub fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
+    }
 }
 
 /// `batch = { .. }`
@@ -400,19 +507,36 @@ pub enum Order {
 
 /// A text that must not be shown: `Debug` masks it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: Box<str>,
+    /// Where it was read and can be read again.
+    file: Option<Box<Path>>,
+}
 
 impl Secret {
     /// Wraps a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self { text: text.into(), file: None }
+    }
+
+    /// The secret in a file, without the line breaks at its end; otherwise in words what is wrong with the file.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let text =
+            super::secret::read_secret(file).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(Self { text: text.into(), file: Some(file.into()) })
     }
 
     /// The secret itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The file it stands in, which may hold another one by now.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 

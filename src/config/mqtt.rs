@@ -80,18 +80,11 @@ fn qos(value: &Value<'_>) -> Option<Qos> {
 }
 
 fn tls(table: &mut Table<'_>, address: Option<&Address>) -> TlsClient {
-    let there = table.get("tls");
-    let mut tls = table.table("tls");
-    let client = TlsClient {
-        ca_file: tls.get("ca_file").and_then(|value| value.certificates()),
-        identity: tls.tls_identity(),
-        server_name: tls.get("server_name").and_then(|value| value.nonempty_text()),
-    };
-    tls.finish();
+    let Some((there, client)) = table.tls_client() else { return TlsClient::default() };
     let encrypted = address.is_none_or(|address| {
         matches!(address.transport, MqttTransport::Tls | MqttTransport::WebSocketTls { .. })
     });
-    if let (Some(there), false) = (there, encrypted) {
+    if !encrypted {
         there.wrong::<()>(
             "has no effect on this URL; `mqtts://` and `wss://` are the encrypted ones",
         );

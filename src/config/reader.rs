@@ -239,6 +239,13 @@ impl<'r> Value<'r> {
         self.reader.problem(&self.path, Some(self.key_span.clone()), message);
     }
 
+    /// The same value, of which no message and no excerpt shows more than the key.
+    pub(super) fn hidden(mut self) -> Self {
+        self.span = self.key_span.clone();
+        self.reader.places.borrow_mut().insert(self.path.clone(), self.span.clone());
+        self
+    }
+
     /// As [`Self::wrong`], pointing at the key: the value is a secret.
     pub(super) fn wrong_secret<T>(&self, message: impl Into<String>) -> Option<T> {
         self.wrong_key(message);

@@ -152,7 +152,7 @@ fn floor_boundary(text: &str, position: usize) -> usize {
 
 fn may_hold_secrets(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    ["pass", "secret", "token", "auth", "bearer", "key", "cookie", "@"]
+    ["pass", "secret", "token", "auth", "bearer", "key", "cookie", "header", "proxy", "@"]
         .iter()
         .any(|word| line.contains(word))
 }

@@ -1,9 +1,9 @@
 //! `[webhooks.NAME]`, `[rules.NAME]` and `[sinks.NAME]`: who sends what where.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::path::Path;
 
+use super::connector::Connectors;
 use super::reader::{Table, Value};
 use super::words::{known_words, nearest};
 use super::{Rule, Sink, sink};
@@ -58,6 +58,7 @@ impl Names {
 /// Rules and sinks as they were read so far.
 struct Routes<'a> {
     names: &'a Names,
+    connectors: &'a Connectors,
     queue_bytes_default: std::num::NonZeroU64,
     rules: BTreeMap<RuleName, Rule>,
     sinks: BTreeMap<SinkName, Sink>,
@@ -67,12 +68,13 @@ struct Routes<'a> {
 pub(super) fn rules_and_sinks(
     root: &mut Table<'_>,
     names: &Names,
+    connectors: &Connectors,
     data_dir: &Path,
 ) -> (BTreeMap<RuleName, Rule>, BTreeMap<SinkName, Sink>) {
     let partition_bytes = (root.reader.surroundings.partition_bytes)(data_dir);
     let queue_bytes_default = sink::queue_bytes_default(partition_bytes);
-    let mut routes =
-        Routes { names, queue_bytes_default, rules: BTreeMap::new(), sinks: BTreeMap::new() };
+    let (rules, sinks) = (BTreeMap::new(), BTreeMap::new());
+    let mut routes = Routes { names, connectors, queue_bytes_default, rules, sinks };
     let (sinks, rules, webhooks) =
         (root.table("sinks"), root.table("rules"), root.table("webhooks"));
     for (name, value) in sinks.entries() {
@@ -101,7 +103,7 @@ impl Routes<'_> {
     fn add_sink(&mut self, name: &str, value: &Value<'_>) {
         let name = value.name(name, SinkName::new);
         let Some(mut table) = value.table() else { return };
-        let sink = sink::sink(&mut table, self.queue_bytes_default);
+        let sink = sink::sink(&mut table, self.connectors, self.queue_bytes_default);
         table.finish();
         if let (Some(name), Some(sink)) = (name, sink) {
             self.sinks.insert(name, sink);
@@ -145,7 +147,7 @@ impl Routes<'_> {
 
     /// The sink of a webhook, under the name of the webhook.
     fn inline_sink(&mut self, name: &str, table: &mut Table<'_>) -> Option<SinkName> {
-        let sink = sink::sink(table, self.queue_bytes_default);
+        let sink = sink::sink(table, self.connectors, self.queue_bytes_default);
         // A bad name was told of with the webhook.
         let name = SinkName::new(name).ok()?;
         if let Some(sink) = sink {
@@ -157,34 +159,36 @@ impl Routes<'_> {
     fn sources(&self, table: &mut Table<'_>) -> Vec<SourceName> {
         table.or("sources", Vec::new(), |value| {
             value.some("leave it out for every source", |element| {
-                declared(element, "source", &self.names.sources, SourceName::new)
+                let names = self.names.sources.iter().map(String::as_str);
+                // A bad name is told of where it is given.
+                SourceName::new(&element.declared("source", names)?).ok()
             })
         })
     }
 
     fn sink_name(&self, value: &Value<'_>) -> Option<SinkName> {
-        declared(value, "sink", &self.names.sinks, SinkName::new)
+        let names = self.names.sinks.iter().map(String::as_str);
+        SinkName::new(&value.declared("sink", names)?).ok()
     }
 }
 
-/// A name that stands for one of `there`.
-fn declared<N, E: Display>(
-    value: &Value<'_>,
-    kind: &str,
-    there: &BTreeSet<String>,
-    parse: impl FnOnce(&str) -> Result<N, E>,
-) -> Option<N> {
-    let name = value.text()?;
-    if there.contains(&name) {
-        // A bad name is told of where it is given.
-        return parse(&name).ok();
+impl Value<'_> {
+    /// A name that is one of `there`.
+    pub(super) fn declared<'n>(
+        &self,
+        kind: &str,
+        there: impl Iterator<Item = &'n str> + Clone,
+    ) -> Option<String> {
+        let name = self.text()?;
+        if there.clone().any(|other| other == name) {
+            return Some(name);
+        }
+        let advice = match nearest(&name, there.clone()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known are {}", known_words(there)),
+        };
+        self.wrong(format!("there is no {kind} `{name}`; {advice}"))
     }
-    let names = || there.iter().map(String::as_str);
-    let advice = match nearest(&name, names()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("known are {}", known_words(names())),
-    };
-    value.wrong(format!("there is no {kind} `{name}`; {advice}"))
 }
 
 fn topics(table: &mut Table<'_>) -> Vec<TopicFilter> {

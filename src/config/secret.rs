@@ -39,7 +39,7 @@ impl Value<'_> {
 
     /// A secret: `{ file = ".." }`, `{ env = ".." }`, or a text, which may hold `${env:NAME}`.
     pub(super) fn secret(&self) -> Option<Secret> {
-        let text = match self.content {
+        let secret = match self.content {
             DeValue::String(raw) => {
                 if !raw.contains("${env:") {
                     self.warn_of_key(
@@ -47,7 +47,7 @@ impl Value<'_> {
                          backups and support tickets",
                     );
                 }
-                self.with_environment(raw, false)?
+                Secret::new(self.with_environment(raw, false)?)
             }
             DeValue::Table(_) => self.outside_secret()?,
             _ => {
@@ -56,26 +56,24 @@ impl Value<'_> {
                 );
             }
         };
-        if text.is_empty() {
+        if secret.expose().is_empty() {
             self.wrong_secret("is an empty text")
         } else {
-            Some(Secret::new(text))
+            Some(secret)
         }
     }
 
-    fn outside_secret(&self) -> Option<String> {
+    fn outside_secret(&self) -> Option<Secret> {
         let mut table = self.table()?;
         let (file, variable) = (table.get("file"), table.get("env"));
         table.finish();
         match (file, variable) {
             (Some(file), None) => {
-                let path = file.path()?;
-                let text = read_secret(&path);
-                text.map_or_else(|why| file.wrong(format!("{}: {why}", path.display())), Some)
+                Secret::read(&file.path()?).map_or_else(|why| file.wrong(why), Some)
             }
             (None, Some(variable)) => {
                 let name = variable.nonempty_text()?;
-                variable.variable(&name)
+                variable.variable(&name).map(Secret::new)
             }
             _ => self.wrong_secret("must have one of `file` and `env`"),
         }
@@ -88,7 +86,7 @@ impl Value<'_> {
 }
 
 /// The text of a file without the line breaks at its end, which editors and `echo` put there.
-fn read_secret(path: &Path) -> Result<String, String> {
+pub(super) fn read_secret(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     file.take(SECRET_BYTES_MAX + 1)

@@ -3,18 +3,15 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use url::Url;
-
-use super::reader::{Table, Value};
+use super::connector::{Connector, Connectors};
+use super::reader::Table;
+use super::template::Headers;
 use super::{
     Batch, BatchFormat, Durability, Method, Order, Queue, Request, Retry, Sink, Timeouts, WhenFull,
 };
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::template::{Template, join_path};
 
-const EXAMPLE: &str = "https://api.example.com/hook";
 const MIB: u64 = 1 << 20;
 const HOUR: Duration = Duration::from_hours(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -25,8 +22,12 @@ const QUEUE_BYTES_DEFAULT_MAX: u64 = 4 << 30;
 pub const QUEUE_BYTES_MIN: u64 = 16 * MIB;
 
 /// Every key of a sink: with `sink = "NAME"` none of them may stand in a webhook.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 19] = [
+    "connector",
     "url",
+    "tls",
+    "proxy",
+    "http_version",
     "method",
     "path",
     "query",
@@ -51,23 +52,49 @@ pub(super) fn queue_bytes_default(partition_bytes: Option<u64>) -> NonZeroU64 {
 }
 
 /// Takes the keys of a sink out of `table`; finishing it is the caller's.
-pub(super) fn sink(table: &mut Table<'_>, queue_bytes_default: NonZeroU64) -> Option<Sink> {
-    let request = request(table);
+pub(super) fn sink(
+    table: &mut Table<'_>,
+    connectors: &Connectors,
+    queue_bytes_default: NonZeroU64,
+) -> Option<Sink> {
+    let mut timeouts_table = table.table("timeouts");
+    let connector = connectors.of_sink(table, &mut timeouts_table);
+    let request_timeout = timeouts_table
+        .or("request", Duration::from_mins(1), |value| value.period(100 * MILLISECOND..=HOUR));
+    timeouts_table.finish();
+    let connection = connector.as_ref().map(|connector| connector.connection.clone());
+    let timeouts = connector.as_ref().map(|connector| Timeouts {
+        connect: connector.connect_timeout,
+        request: request_timeout,
+        idle: connector.idle_timeout,
+    });
+    let request = request(table, connector);
     let batch = batch(table.table("batch"));
     let queue = queue(table.table("queue"), queue_bytes_default);
-    let timeouts = timeouts(table.table("timeouts"));
     let retry = retry(table.table("retry"));
     let four = NonZeroUsize::new(4).expect("not zero");
     let concurrency = table.or("concurrency", four, |value| value.count(1024));
     let orders = [("key", Order::Key), ("sink", Order::Sink), ("none", Order::None)];
     let order = table.or("order", Order::default(), |value| value.word(&orders));
-    Some(Sink { request: request?, batch, queue, timeouts, retry, concurrency, order })
+    Some(Sink {
+        connection: connection?,
+        request: request?,
+        batch,
+        queue,
+        timeouts: timeouts?,
+        retry,
+        concurrency,
+        order,
+    })
 }
 
-fn request(table: &mut Table<'_>) -> Option<Request> {
-    let there = table.require("url", &format!("{EXAMPLE:?}"));
-    let url = there.as_ref().and_then(address);
-    let methods = [("POST", Method::Post), ("PUT", Method::Put)];
+fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Request> {
+    let methods = [
+        ("POST", Method::Post),
+        ("PUT", Method::Put),
+        ("GET", Method::Get),
+        ("DELETE", Method::Delete),
+    ];
     let method = table.or("method", Method::Post, |value| value.word(&methods));
     let path_value = table.get("path");
     let path = match &path_value {
@@ -75,8 +102,6 @@ fn request(table: &mut Table<'_>) -> Option<Request> {
         Some(value) => value.template().map(Some),
     };
     let query = table.query();
-    let mut headers = table.headers();
-    authorize(table, &mut headers);
     let body = table.get("body").and_then(|value| value.template());
     let payload_forms = [
         ("auto", PayloadAs::Auto),
@@ -92,84 +117,20 @@ fn request(table: &mut Table<'_>) -> Option<Request> {
     ];
     let undefined_as =
         table.or("undefined_as", UndefinedAs::Undefined, |value| value.word(&undefined_forms));
-    let (url, url_template) = url?;
+    let Connector { url, url_path, headers, .. } = connector?;
+    let Headers { templates: headers, credentials } = headers;
     if let (Some(value), true) = (&path_value, url.query().is_some()) {
         return value
             .wrong("is joined to the end of `url`, which has a query: put the query into `query`");
     }
-    let path = match (url_template, path?) {
+    let path = match (url_path, path?) {
         (None, path) => path,
         (Some(url_path), path) => {
             let whole = path.map_or(url_path.clone(), |path| join_path(&url_path, path.source()));
             Template::parse(&whole).ok()
         }
     };
-    Some(Request { url, method, path, query, headers, body, payload_as, undefined_as })
-}
-
-/// The URL of a service; where its path has placeholders, the URL without it, and the path as template text.
-fn address(value: &Value<'_>) -> Option<(Url, Option<String>)> {
-    const SCHEMES: [&str; 2] = ["http", "https"];
-    let text = value.with_environment(value.raw_text()?, true)?;
-    let authority = text.find("://").map_or(0, |colon| colon + "://".len());
-    let path_start = text.get(authority..).and_then(|rest| rest.find(['/', '?', '#']));
-    let (base, path) = text.split_at(path_start.map_or(text.len(), |start| authority + start));
-    if base.contains("${") {
-        return value.wrong(
-            "placeholders may stand in the path and the query only: what a message says must not choose the host",
-        );
-    }
-    let templated = path.contains("${");
-    let whole = if templated { base } else { &text };
-    let credentials = "`auth = { username = \"..\", password = { file = \"..\" } }`";
-    let url = value.url_of(whole, EXAMPLE, &SCHEMES, credentials)?;
-    if url.port() == Some(0) {
-        return value.wrong("the port must not be 0");
-    }
-    if !templated {
-        return Some((url, None));
-    }
-    if path.contains('#') {
-        return value.wrong("must not have a fragment (`#...`): it would not be sent");
-    }
-    value.template_of(path)?;
-    Some((url, Some(path.to_owned())))
-}
-
-/// `auth = { bearer = SECRET }` or `auth = { username = "..", password = SECRET }`, as an `authorization` header.
-fn authorize(table: &mut Table<'_>, headers: &mut Vec<(String, Template)>) {
-    let Some(value) = table.get("auth") else { return };
-    let Some(mut auth) = value.table() else { return };
-    let (bearer, username, password) =
-        (auth.get("bearer"), auth.get("username"), auth.get("password"));
-    auth.finish();
-    let header = match (bearer, username, password) {
-        (Some(bearer), None, None) => {
-            bearer.secret().map(|secret| format!("Bearer {}", secret.expose()))
-        }
-        (None, Some(username), Some(password)) => basic(&username, &password),
-        _ => value.wrong_secret("must have either `bearer`, or `username` and `password`"),
-    };
-    let Some(header) = header else { return };
-    if header.chars().any(char::is_control) {
-        value.wrong_secret::<()>("must not have line breaks or control characters");
-    } else if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-        value.wrong_secret::<()>(
-            "sets the `authorization` header, which stands in `headers` as well",
-        );
-    } else {
-        headers.push(("authorization".to_owned(), Template::secret(&header)));
-    }
-}
-
-/// RFC 7617
-fn basic(username: &Value<'_>, password: &Value<'_>) -> Option<String> {
-    let (user, secret) = (username.nonempty_text(), password.secret());
-    let (user, secret) = (user?, secret?);
-    if user.contains(':') {
-        return username.wrong("must not have a `:` in it (RFC 7617)");
-    }
-    Some(format!("Basic {}", BASE64.encode(format!("{user}:{}", secret.expose()))))
+    Some(Request { url, method, path, query, headers, credentials, body, payload_as, undefined_as })
 }
 
 fn batch(mut table: Table<'_>) -> Batch {
@@ -206,17 +167,6 @@ fn queue(mut table: Table<'_>, bytes_default: NonZeroU64) -> Queue {
     };
     table.finish();
     queue
-}
-
-fn timeouts(mut table: Table<'_>) -> Timeouts {
-    let seconds = Duration::from_secs;
-    let timeouts = Timeouts {
-        connect: table.or("connect", seconds(10), |value| value.period(100 * MILLISECOND..=HOUR)),
-        request: table.or("request", seconds(60), |value| value.period(100 * MILLISECOND..=HOUR)),
-        idle: table.or("idle", seconds(20), |value| value.period(Duration::ZERO..=HOUR)),
-    };
-    table.finish();
-    timeouts
 }
 
 fn retry(mut table: Table<'_>) -> Retry {

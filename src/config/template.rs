@@ -5,6 +5,7 @@ use toml::de::DeValue;
 
 use super::reader::{Table, Value};
 use super::words::{known_words, nearest};
+use super::{Credential, CredentialForm};
 use crate::event::json::COLUMNS;
 use crate::template::{Template, lookalikes};
 
@@ -22,6 +23,33 @@ const CONNECTION_HEADERS: [&str; 9] = [
 ];
 /// Headers by which receivers tell a repeated request from a new one.
 const DELIVERY_HEADERS: [&str; 3] = ["webhook-id", "webhook-timestamp", "idempotency-key"];
+
+/// Headers whose values may be shown: they say nothing that opens a door.
+const SHOWN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
+
+/// The headers of a connector or a sink.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Headers {
+    pub(super) templates: Vec<(String, Template)>,
+    pub(super) credentials: Vec<Credential>,
+}
+
+impl Headers {
+    /// Whether there is a header of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let templates = self.templates.iter().map(|(name, _)| name.as_str());
+        let credentials = self.credentials.iter().map(|credential| credential.header.as_str());
+        templates.chain(credentials).any(|other| other.eq_ignore_ascii_case(name))
+    }
+
+    /// Adds `others`, which replace those of the same name.
+    pub(super) fn extend(&mut self, others: Self) {
+        self.templates.retain(|(name, _)| !others.has(name));
+        self.credentials.retain(|credential| !others.has(credential.header.as_str()));
+        self.templates.extend(others.templates);
+        self.credentials.extend(others.credentials);
+    }
+}
 
 impl Value<'_> {
     /// A template whose placeholders name columns that events have.
@@ -59,14 +87,9 @@ impl Value<'_> {
         good.then_some(template)
     }
 
-    /// The value of a header: a template, or a secret that is none.
-    fn header_value(&self) -> Option<Template> {
-        let template = if let DeValue::Table(_) = self.content {
-            Template::secret(self.secret()?.expose())
-        } else {
-            let template = self.template()?;
-            if self.raw_text()?.contains("${env:") { template.masked() } else { template }
-        };
+    /// The value of a header that is no secret as a whole.
+    fn header_template(&self) -> Option<Template> {
+        let template = self.template()?;
         if template.source().chars().any(|c| c.is_control() && c != '\t') {
             return self.wrong_secret("must not have line breaks or control characters");
         }
@@ -76,27 +99,35 @@ impl Value<'_> {
 
 impl Table<'_> {
     /// `headers = { NAME = template, .. }`
-    pub(super) fn headers(&mut self) -> Vec<(String, Template)> {
+    pub(super) fn headers(&mut self) -> Headers {
+        let mut headers = Headers::default();
         let Some(table) = self.get("headers").and_then(|value| value.table()) else {
-            return Vec::new();
+            return headers;
         };
-        let mut headers: Vec<(String, Template)> = Vec::new();
         for (name, value) in table.entries() {
             let lower = name.to_ascii_lowercase();
-            if HeaderName::try_from(name).is_err() {
+            let shown = SHOWN_HEADERS.contains(&&*lower);
+            let value = if shown { value } else { value.hidden() };
+            let Ok(header) = HeaderName::try_from(name) else {
                 value.wrong::<()>("is no header name");
-            } else if CONNECTION_HEADERS.contains(&&*lower) {
+                continue;
+            };
+            if CONNECTION_HEADERS.contains(&&*lower) {
                 value.wrong::<()>("belongs to the connection and cannot be set");
             } else if DELIVERY_HEADERS.contains(&&*lower) {
                 value.wrong::<()>(
                     "is set by Waypost: the id of the record, the same on every attempt",
                 );
-            } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            } else if headers.has(name) {
                 value.wrong::<()>(
                     "is there twice: header names are the same in upper and lower case",
                 );
-            } else if let Some(template) = value.header_value() {
-                headers.push((name.to_owned(), template));
+            } else if let DeValue::Table(_) = value.content {
+                let credential = |secret| value.credential(header, CredentialForm::Plain, secret);
+                headers.credentials.extend(value.secret().and_then(credential));
+            } else if let Some(template) = value.header_template() {
+                let template = if shown { template } else { template.masked() };
+                headers.templates.push((name.to_owned(), template));
             }
         }
         headers

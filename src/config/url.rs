@@ -28,9 +28,10 @@ impl Value<'_> {
         };
         if !schemes.contains(&scheme) {
             let known = known_words(schemes.iter().copied());
+            let choice = if schemes.len() == 1 { "must be" } else { "must be one of" };
             let meant = nearest(scheme, schemes.iter().copied());
             let meant = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
-            return self.wrong(format!("the scheme must be one of {known}, is `{scheme}`{meant}"));
+            return self.wrong(format!("the scheme {choice} {known}, is `{scheme}`{meant}"));
         }
         let url = match Url::parse(text) {
             Ok(url) => url,

@@ -189,14 +189,16 @@ fn start_delivery(
 ) -> BTreeMap<SinkName, Arc<SinkHealth>> {
     let mut watched = BTreeMap::new();
     let node: Arc<str> = config.gateway.name.as_str().into();
+    let clients = delivery::Client::all(&config.sinks);
     for (name, sink) in &config.sinks {
-        let Some(queue) = queues.get(name) else { continue };
+        let (Some(queue), Some(client)) = (queues.get(name), clients.get(name)) else { continue };
+        let client = client.clone();
         let health = Arc::new(SinkHealth::new(name.clone(), metrics.sink(name)));
         watched.insert(name.clone(), Arc::clone(&health));
         let (config, queue, name) = (Arc::new(sink.clone()), queue.clone(), name.clone());
         let (store_id, node) = (store.id().into(), Arc::clone(&node));
         stage.spawn(&format!("sink {name}"), |stop| {
-            delivery::run(SinkContext { name, config, queue, store_id, node, health, stop })
+            delivery::run(SinkContext { name, config, client, queue, store_id, node, health, stop })
         });
     }
     watched

@@ -105,7 +105,7 @@ fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
     };
     let dropped = counts.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
     SinkStatus {
-        url: sink.request.url.to_string(),
+        url: shown(&sink.request.url),
         state: delivery.state.word().to_owned(),
         since_seconds: seconds_since(delivery.since),
         failed_attempts: delivery.attempts,
@@ -122,4 +122,13 @@ fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
         bytes_max: counts.bytes_max,
         oldest_age_seconds: counts.oldest_age_seconds,
     }
+}
+
+/// A URL without its query, which may hold a key.
+fn shown(url: &url::Url) -> String {
+    let mut shown = url.clone();
+    if shown.query().is_some() {
+        shown.set_query(Some("***"));
+    }
+    shown.to_string()
 }

@@ -19,5 +19,6 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use client::Client;
 pub use health::{SinkHealth, SinkState, SinkStatus};
 pub use worker::{SinkContext, run};

@@ -84,15 +84,21 @@ pub(super) enum TransportError {
     /// What came back is not HTTP.
     #[error("the answer is not HTTP")]
     NotHttp,
+    /// No HTTP library sends such a URL: what the record says made it too long.
+    #[error("the URL is longer than 65,534 bytes")]
+    UrlTooLong,
     /// Everything else.
     #[error("{0}")]
     Other(String),
 }
 
 impl TransportError {
-    /// The request may or may not have arrived: it is sent again.
+    /// The request may or may not have arrived: it is sent again. One that can never be sent is as good as refused.
     pub(super) fn outcome(&self) -> Outcome {
-        Outcome::Retry { after: None, why: self.to_string() }
+        match self {
+            Self::UrlTooLong => Outcome::Reject { why: self.to_string() },
+            _ => Outcome::Retry { after: None, why: self.to_string() },
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prometheus::IntCounter;
 use serde_json::Value;
@@ -30,16 +31,28 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-/// Address and headers of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Address and headers of a request. Headers with secrets are added when it is sent.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) url: Url,
+    /// The same; `None` when it is too long to be sent.
+    pub(super) uri: Option<Uri>,
     pub(super) headers: HeaderMap,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Only the names of the headers: values may open doors.
+        let headers: Vec<_> = self.headers.keys().collect();
+        write!(formatter, "Target({}, {headers:?})", self.url)
+    }
 }
 
 /// Form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
+    /// GET and DELETE.
+    Nothing,
     Single,
     JsonArray,
     Ndjson,
@@ -89,6 +102,7 @@ impl Renderer {
     ) -> Self {
         let request = config.request.clone();
         let form = match (config.batch.records_max.get(), config.batch.format) {
+            _ if !request.method.has_body() => Form::Nothing,
             (1, _) => Form::Single,
             (_, config::BatchFormat::JsonArray) => Form::JsonArray,
             (_, config::BatchFormat::Ndjson) => Form::Ndjson,
@@ -160,12 +174,13 @@ impl Renderer {
     fn separate(&mut self) {
         match self.form {
             Form::JsonArray => self.body.push(if self.body.is_empty() { b'[' } else { b',' }),
-            Form::Single | Form::Ndjson => {}
+            Form::Nothing | Form::Single | Form::Ndjson => {}
         }
     }
 
     fn write_element(&mut self, record: &StoredRecord, data: Option<&Value>) {
         match (&self.request.body, data) {
+            _ if self.form == Form::Nothing => {}
             (Some(template), Some(data)) => {
                 let text = template.render(data, Escape::None);
                 let line = self.form == Form::Ndjson;
@@ -211,10 +226,12 @@ impl Renderer {
         let url = render_url(&self.request, data);
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
         let content_type = match self.form {
-            Form::Single | Form::JsonArray => "application/json",
-            Form::Ndjson => "application/x-ndjson",
+            Form::Nothing => None,
+            Form::Single | Form::JsonArray => Some("application/json"),
+            Form::Ndjson => Some("application/x-ndjson"),
         };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let content_type = content_type.map(HeaderValue::from_static);
+        headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
         let mut unfit = Vec::new();
         for (name, template) in &self.headers {
             match HeaderValue::try_from(template.render(data, Escape::None)) {
@@ -228,7 +245,9 @@ impl Renderer {
                 "its value has a line break or control character",
             );
         }
-        Target { url, headers }
+        // What `Url` gives is a URI of RFC 3986, and the only limit beyond is the length.
+        let uri = Uri::try_from(url.as_str()).ok();
+        Target { url, uri, headers }
     }
 
     fn checked_headers(&mut self) -> Vec<(HeaderName, Template)> {

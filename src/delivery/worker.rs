@@ -34,6 +34,8 @@ pub struct SinkContext {
     pub name: SinkName,
     /// Its part of the config.
     pub config: Arc<config::Sink>,
+    /// Sends its requests.
+    pub client: Client,
     /// Its queue.
     pub queue: Queue,
     /// The id of the store: the first part of every record id.
@@ -94,13 +96,13 @@ struct Worker {
 
 impl Worker {
     fn new(context: SinkContext) -> Self {
-        let SinkContext { name, config, queue, store_id, node, health, stop } = context;
+        let SinkContext { name, config, client, queue, store_id, node, health, stop } = context;
         let metrics = &health.metrics;
         let dropped_headers = metrics.headers_dropped.clone();
         let renderer = Renderer::new(&name, &config, &store_id, node, dropped_headers);
         Self {
             core: Core::new(&config, renderer),
-            client: Client::new(&name, &config),
+            client,
             appended: queue.appended(),
             queue,
             in_flight: FuturesUnordered::new(),

@@ -8,7 +8,7 @@ const LAYERS: [&[&str]; 9] = [
     &["access", "clock", "name", "password", "topic", "units", "event"],
     &["template", "metrics"],
     &["config"],
-    &["rule", "store"],
+    &["rule", "store", "tls"],
     &["source", "delivery"],
     &["ingest"],
     &["admin"],
@@ -23,7 +23,7 @@ const FENCED: [(&str, &[&str]); 6] = [
     ("rumqttc", &["source/mqtt", "demo"]),
     ("rmqtt", &["source/broker"]),
     ("backoff", &["delivery"]),
-    ("reqwest", &["delivery"]),
+    ("hyper_util", &["admin", "delivery/client"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -27,6 +27,7 @@ mod full_disk;
 mod machine;
 mod overload;
 mod receivers;
+mod requests;
 mod rules;
 mod sources;
 mod tutorial;

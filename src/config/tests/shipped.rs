@@ -22,6 +22,7 @@ fn example_surroundings() -> (tempfile::TempDir, Surroundings) {
         ("tls/cert.pem", &certificate),
         ("tls/key.pem", &key),
         ("mqtt.pw", "x"),
+        ("proxy.pw", "x"),
         ("archive.pw", "x"),
     ] {
         std::fs::write(folder.path().join(file), text).unwrap();
@@ -97,12 +98,14 @@ fn the_examples_are_valid_and_every_key_that_there_is_stands_in_the_file() {
     assert!(SHIPPED.contains("{ file = ") && SHIPPED.contains("{ env = "));
 }
 
-/// A key with `*` for the names of the operator's choice; the keys of a sink are the same in a webhook.
+/// A key with `*` for the names of the operator's choice; the keys of a connector and a sink are the same in a webhook.
 fn general(key: &str) -> String {
     let mut parts: Vec<&str> = key.split('.').collect();
-    if let [kind @ ("sources" | "sinks" | "webhooks" | "rules"), name, ..] = parts.as_mut_slice() {
+    if let [kind @ ("sources" | "connectors" | "sinks" | "webhooks" | "rules"), name, ..] =
+        parts.as_mut_slice()
+    {
         *name = "*";
-        if *kind == "sinks" {
+        if ["connectors", "sinks"].contains(kind) {
             *kind = "webhooks";
         }
     }

@@ -91,15 +91,20 @@ fn a_secret_comes_from_a_file_or_a_variable_and_is_no_template() {
     let (config, _) = parse(&text, &surroundings(folder.path().to_owned())).unwrap();
     let data = json!({ "topic": "t/1", "clientid": "c" });
     let headers = |sink: &str| -> Vec<String> {
-        let headers = config.sinks.get(sink).unwrap().request.headers.iter();
-        headers
-            .map(|(name, value)| format!("{name}: {}", value.render(&data, Escape::None)))
-            .collect()
+        let request = &config.sinks.get(sink).unwrap().request;
+        let templates = request.headers.iter();
+        let templates =
+            templates.map(|(name, value)| format!("{name}: {}", value.render(&data, Escape::None)));
+        let secrets = request.credentials.iter().map(|credential| {
+            let value = credential.value(&credential.secret).unwrap();
+            format!("{}: {}", credential.header, value.to_str().unwrap())
+        });
+        templates.chain(secrets).collect()
     };
     let secret = "s3cr3t${clientid}";
     let expected = [
-        format!("x-key: {secret}"),
         format!("y: k {secret} t/1"),
+        format!("x-key: {secret}"),
         "authorization: Bearer f1l3${topic}".to_owned(),
     ];
     assert_eq!(headers("a"), expected);

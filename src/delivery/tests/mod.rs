@@ -14,6 +14,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Client;
 use super::request::Renderer;
 use crate::clock::UnixMillis;
 use crate::config;
@@ -51,12 +52,19 @@ pub(super) fn event(number: u64, key: &str) -> Arc<Event> {
 /// A sink that posts single records to `url` with short delays; tests change what they are about.
 pub(super) fn sink_config(url: &str) -> config::Sink {
     config::Sink {
+        connection: config::Connection {
+            connector: None,
+            tls: config::TlsClient::default(),
+            http_version: config::HttpVersion::Auto,
+            proxy: None,
+        },
         request: config::Request {
             url: url.parse().unwrap(),
             method: config::Method::Post,
             path: None,
             query: Vec::new(),
             headers: Vec::new(),
+            credentials: Vec::new(),
             body: None,
             payload_as: PayloadAs::Auto,
             undefined_as: UndefinedAs::Undefined,
@@ -95,6 +103,12 @@ pub(super) fn batch_config(records_max: usize, linger: Duration) -> config::Batc
 /// The sink's name in all tests.
 pub(super) fn sink_name() -> SinkName {
     SinkName::new("cloud").unwrap()
+}
+
+/// What sends the requests of the sink.
+pub(super) fn client(config: &config::Sink) -> Client {
+    let sinks = [(sink_name(), config.clone())].into();
+    Client::all(&sinks).remove(&sink_name()).unwrap()
 }
 
 /// A renderer of the store `a1b2`.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{Reply, Request, Server};
-use super::{batch_config, event, sink_config, sink_name};
+use super::{batch_config, client, event, sink_config, sink_name};
 use crate::clock::UnixMillis;
 use crate::config::{self, Order, QUEUE_BYTES_MIN};
 use crate::delivery::{SinkContext, SinkHealth, SinkState, SinkStatus, run};
@@ -55,6 +55,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let context = SinkContext {
             name: sink_name(),
+            client: client(&config),
             config: Arc::new(config),
             queue: queue.clone(),
             store_id: store.id().into(),

@@ -1,83 +1,18 @@
-//! TLS towards a broker: ring is the provider, certificates are read at every connect, so a renewed one is used.
+//! TLS towards a broker, and what an operator can do when it fails.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig};
 
 use super::failure::{Failure, FailureKind};
-use crate::config::{TlsClient, TlsIdentity};
+use crate::config::TlsClient;
 
 /// What a TLS handshake needs. Reads files: call it where blocking is allowed.
 pub(super) fn client_config(tls: &TlsClient) -> Result<Arc<ClientConfig>, Failure> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unreachable(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots(tls.ca_file.as_deref())?);
-    let config = match &tls.identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let (chain, key) = read_identity(identity)?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| {
-                unreachable(format!(
-                    "the client certificate `{}` and the key `{}` cannot be used: {error}",
-                    identity.cert_file.display(),
-                    identity.key_file.display()
-                ))
-            })?
-        }
-    };
-    Ok(Arc::new(config))
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Failure> {
-    let mut roots = RootCertStore::empty();
-    let Some(file) = ca_file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(unreachable(
-                "this system has no certificate authorities: install `ca-certificates` or set `tls.ca_file`",
-            ));
-        }
-        return Ok(roots);
-    };
-    for certificate in read_certificates(file)? {
-        roots.add(certificate).map_err(|error| {
-            unreachable(format!("`{}` is not a usable authority: {error}", file.display()))
-        })?;
-    }
-    Ok(roots)
-}
-
-fn read_identity(
-    identity: &TlsIdentity,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
-    let chain = read_certificates(&identity.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&identity.key_file).map_err(|error| {
-        unreachable(format!("cannot read a key from `{}`: {error}", identity.key_file.display()))
-    })?;
-    Ok((chain, key))
-}
-
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let cannot = |error: &dyn std::fmt::Display| {
-        unreachable(format!("cannot read certificates from `{}`: {error}", file.display()))
-    };
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| cannot(&error))?;
-    if certificates.is_empty() {
-        return Err(cannot(&"there is none in it"));
-    }
-    Ok(certificates)
-}
-
-fn unreachable(text: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Unreachable, text)
+    crate::tls::client_config(tls)
+        .map(Arc::new)
+        .map_err(|error| Failure::new(FailureKind::Unreachable, error.to_string()))
 }
 
 /// What an operator can do about a TLS error, `None` when `error` is none.

@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
 #[derive(Debug)]
@@ -26,7 +32,17 @@ impl Certificates {
 
     /// Signs a certificate for `name`: `NAME.pem` and `NAME.key`.
     pub fn issue(&self, name: &str) {
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.issue_params(name, &CertificateParams::new(vec![name.to_owned()]).unwrap());
+    }
+
+    /// As [`Self::issue`], valid from this year on.
+    pub fn issue_from(&self, name: &str, year: i32) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(year, 1, 1);
+        self.issue_params(name, &params);
+    }
+
+    fn issue_params(&self, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
@@ -35,6 +51,26 @@ impl Certificates {
 
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
+    }
+
+    /// A server that shows the certificate of `name`, and wants one of this authority from clients where `asks`.
+    pub fn server(&self, name: &str, asks: bool) -> ServerConfig {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.authority.der().clone()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = CertificateDer::pem_file_iter(self.path(&format!("{name}.pem"))).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+        builder.with_single_cert(chain.map(Result::unwrap).collect(), key).unwrap()
     }
 
     /// The path of a file, as it stands in a config.

@@ -1,9 +1,9 @@
 //! An HTTP service that does what the test says, one request at a time, on raw sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,9 +55,18 @@ impl Request {
 
 type Script = Arc<Mutex<Box<dyn FnMut(&Request) -> Reply + Send>>>;
 
+/// A connection, with or without TLS.
+trait Duplex: Read + Write + Send {}
+impl<T: Read + Write + Send> Duplex for T {}
+
+/// Makes a connection out of a TCP connection.
+type Wrap = Arc<dyn Fn(TcpStream) -> io::Result<Box<dyn Duplex>> + Send + Sync>;
+
 /// The service. Dropping it closes the port.
 pub struct Server {
     pub port: u16,
+    scheme: &'static str,
+    connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<Request>>>,
     script: Script,
     stopped: Arc<AtomicBool>,
@@ -78,33 +87,63 @@ impl Server {
     /// Answers as `script` says.
     pub fn scripted(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self::on(listener, script)
+        Self::on(listener, plain(), script)
+    }
+
+    /// Answers 200 to everything that comes over TLS.
+    pub fn start_tls(tls: rustls::ServerConfig) -> Self {
+        let tls = Arc::new(tls);
+        let wrap: Wrap = Arc::new(move |tcp| {
+            let session = rustls::ServerConnection::new(Arc::clone(&tls));
+            let session = session.map_err(io::Error::other)?;
+            Ok(Box::new(rustls::StreamOwned::new(session, tcp)))
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = Self::on(listener, wrap, |_| Reply::Status(200));
+        server.scheme = "https";
+        server
     }
 
     /// As [`Self::scripted`], on a port chosen before.
     pub fn on_port(port: u16, script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
-        Self::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), script)
+        Self::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), plain(), script)
     }
 
-    fn on(listener: TcpListener, script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+    fn on(
+        listener: TcpListener,
+        wrap: Wrap,
+        script: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let script: Script = Arc::new(Mutex::new(Box::new(script)));
         let stopped = Arc::new(AtomicBool::new(false));
-        let (taken, answers, stop) =
-            (Arc::clone(&requests), Arc::clone(&script), Arc::clone(&stopped));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (taken, answers, stop, count) = (
+            Arc::clone(&requests),
+            Arc::clone(&script),
+            Arc::clone(&stopped),
+            Arc::clone(&connections),
+        );
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 let Ok(connection) = connection else { return };
+                count.fetch_add(1, Ordering::Relaxed);
+                let wrap = Arc::clone(&wrap);
                 let (taken, answers) = (Arc::clone(&taken), Arc::clone(&answers));
                 let stop = Arc::clone(&stop);
-                std::thread::spawn(move || serve(connection, &taken, &answers, &stop));
+                std::thread::spawn(move || {
+                    drop(connection.set_nodelay(true));
+                    if let Ok(connection) = wrap(connection) {
+                        serve(connection, &taken, &answers, &stop);
+                    }
+                });
             }
         });
-        Self { port, requests, script, stopped }
+        Self { port, scheme: "http", connections, requests, script, stopped }
     }
 
     /// Changes what is answered from here on.
@@ -113,7 +152,12 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
+    }
+
+    /// TCP connections so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// All requests so far.
@@ -150,9 +194,16 @@ impl Drop for Server {
     }
 }
 
-fn serve(connection: TcpStream, taken: &Mutex<Vec<Request>>, script: &Script, stop: &AtomicBool) {
-    drop(connection.set_nodelay(true));
-    let Ok(mut writer) = connection.try_clone() else { return };
+fn plain() -> Wrap {
+    Arc::new(|tcp| Ok(Box::new(tcp)))
+}
+
+fn serve(
+    connection: Box<dyn Duplex>,
+    taken: &Mutex<Vec<Request>>,
+    script: &Script,
+    stop: &AtomicBool,
+) {
     let mut reader = BufReader::new(connection);
     while let Some(mut request) = read_request(&mut reader) {
         if stop.load(Ordering::Relaxed) {
@@ -166,14 +217,14 @@ fn serve(connection: TcpStream, taken: &Mutex<Vec<Request>>, script: &Script, st
         };
         request.accepted = (200..300).contains(&status);
         taken.lock().unwrap().push(request);
-        if !answer(&mut writer, status, &reply) {
+        if !answer(reader.get_mut(), status, &reply) {
             return;
         }
     }
 }
 
 /// Writes the answer; false when the connection ends with it.
-fn answer(writer: &mut TcpStream, status: u16, reply: &Reply) -> bool {
+fn answer(writer: &mut dyn Duplex, status: u16, reply: &Reply) -> bool {
     let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n");
     match reply {
         Reply::Status(_) => {}
@@ -196,9 +247,9 @@ fn answer(writer: &mut TcpStream, status: u16, reply: &Reply) -> bool {
     writer.write_all(format!("{head}\r\nok").as_bytes()).is_ok()
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(reader: &mut BufReader<Box<dyn Duplex>>) -> Option<Request> {
     let mut line = String::new();
-    let mut next_line = |reader: &mut BufReader<TcpStream>| {
+    let mut next_line = |reader: &mut BufReader<Box<dyn Duplex>>| {
         line.clear();
         match reader.read_line(&mut line) {
             Ok(0) | Err(_) => None,
@@ -230,10 +281,7 @@ pub fn get_from_socket(socket: &std::path::Path, path: &str) -> Option<(u16, Str
     get_over(std::os::unix::net::UnixStream::connect(socket).ok()?, path)
 }
 
-fn get_over(
-    mut connection: impl std::io::Read + std::io::Write,
-    path: &str,
-) -> Option<(u16, String)> {
+fn get_over(mut connection: impl Read + Write, path: &str) -> Option<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();

@@ -3,9 +3,11 @@
 pub mod certificates;
 pub mod device;
 pub mod http;
+pub mod http2;
 pub mod link;
 pub mod metrics;
 pub mod mosquitto;
+pub mod proxy;
 pub mod small_disk;
 pub mod waypost;
 

@@ -1,6 +1,7 @@
 //! The binary under test, as an operator starts it.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -107,6 +108,8 @@ impl Waypost {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Of its own, so that what a wrapper starts is killed with it.
+            .process_group(0)
             .spawn()
             .unwrap();
         self.child = Some(child);
@@ -135,9 +138,7 @@ impl Waypost {
 
     /// SIGKILL: no chance to tidy up.
     pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_group(self.child.take().expect("it runs"));
     }
 
     /// SIGTERM; returns how it ended and how long that took.
@@ -212,11 +213,17 @@ impl Waypost {
     }
 }
 
+/// SIGKILL to a process and to what it has started.
+fn kill_group(mut child: Child) {
+    let group = format!("-{}", child.id());
+    assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+    child.wait().unwrap();
+}
+
 impl Drop for Waypost {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
+        if let Some(child) = self.child.take() {
+            kill_group(child);
         }
         if std::thread::panicking() {
             eprintln!("--- log of waypost ---\n{}", self.log());

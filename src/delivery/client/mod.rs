@@ -1,0 +1,182 @@
+//! One attempt: sends a request and reads the answer.
+//!
+//! Never follows a redirect, never tries twice, but for one thing: a request that is refused for its credentials is sent
+//! once more where a file holds new ones by now. Connections are kept, and shared by the sinks of one connector;
+//! answers are read to their end, up to a bound, so that a connection can be used again.
+
+mod credentials;
+mod dial;
+mod failure;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::outcome::TransportError;
+use super::request::Message;
+use crate::clock::UnixMillis;
+use crate::config::{self, HttpVersion};
+use crate::name::{ConnectorName, SinkName};
+use credentials::Credentials;
+use dial::Dialer;
+
+/// What of an answer is read; the rest of a longer one is thrown away with its connection.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const OUR_NAME: HeaderValue =
+    HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION")));
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+
+/// Status and headers of an answer that came in full.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+type Pool = legacy::Client<Dialer, Full<Bytes>>;
+
+/// Sends the requests of one sink. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Pool,
+    method: Method,
+    timeout: Duration,
+    credentials: Arc<Credentials>,
+}
+
+impl Client {
+    /// The clients of all sinks: those with the same connector share their connections. Opens none yet.
+    #[must_use]
+    pub fn all(sinks: &BTreeMap<SinkName, config::Sink>) -> BTreeMap<SinkName, Self> {
+        let mut shared: BTreeMap<&ConnectorName, Pool> = BTreeMap::new();
+        let mut clients = BTreeMap::new();
+        for (name, sink) in sinks {
+            let pool = match &sink.connection.connector {
+                None => pool(sink, sink.concurrency.get()),
+                Some(connector) => {
+                    let sharing = sinks
+                        .values()
+                        .filter(|other| other.connection.connector.as_ref() == Some(connector));
+                    let in_flight = sharing.map(|sink| sink.concurrency.get()).sum();
+                    shared.entry(connector).or_insert_with(|| pool(sink, in_flight)).clone()
+                }
+            };
+            clients.insert(name.clone(), Self::new(name, sink, pool));
+        }
+        clients
+    }
+
+    fn new(name: &SinkName, sink: &config::Sink, pool: Pool) -> Self {
+        let method = match sink.request.method {
+            config::Method::Post => Method::POST,
+            config::Method::Put => Method::PUT,
+            config::Method::Get => Method::GET,
+            config::Method::Delete => Method::DELETE,
+        };
+        let mut headers = sink.request.credentials.clone();
+        if let Some(proxy) = &sink.connection.proxy
+            && sink.request.url.scheme() == "http"
+        {
+            // What is only forwarded has no CONNECT that could carry it.
+            headers.extend(proxy.credential.clone());
+        }
+        let credentials = Arc::new(Credentials::new(name.as_str(), headers));
+        Self { pool, method, timeout: sink.timeouts.request, credentials }
+    }
+
+    /// Sends the message and reads the whole answer. Dropping the future drops the connection, with HTTP/2 the stream.
+    pub(super) async fn send(&self, message: &Message) -> Result<Answer, TransportError> {
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(message));
+        exchange.await.unwrap_or(Err(TransportError::RequestTimeout))
+    }
+
+    async fn exchange(&self, message: &Message) -> Result<Answer, TransportError> {
+        let used = self.credentials.current();
+        let answer = self.attempt(message, &used).await?;
+        if !is_about_credentials(answer.status) {
+            return Ok(answer);
+        }
+        match self.credentials.newer_than(&used).await {
+            // It was refused: nothing has been done with it.
+            Some(newer) => self.attempt(message, &newer).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        message: &Message,
+        credentials: &[(HeaderName, HeaderValue)],
+    ) -> Result<Answer, TransportError> {
+        let uri = message.target.uri.clone().ok_or(TransportError::UrlTooLong)?;
+        let mut request = Request::new(Full::new(message.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.clone_from(&message.target.headers);
+        headers.entry(USER_AGENT).or_insert(OUR_NAME);
+        headers.entry(ACCEPT).or_insert(ANYTHING);
+        headers.insert(WEBHOOK_ID, message.id.clone());
+        headers.insert(IDEMPOTENCY_KEY, message.id.clone());
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(UnixMillis::now().0 / 1000));
+        for (name, value) in credentials {
+            headers.insert(name, value.clone());
+        }
+        let response = self.pool.request(request).await;
+        let (head, body) = response.map_err(|error| failure::in_words(&error))?.into_parts();
+        read_to_end(body).await?;
+        Ok(Answer { status: head.status, headers: head.headers })
+    }
+}
+
+async fn read_to_end(mut body: Incoming) -> Result<(), TransportError> {
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failure::in_words(&error))?;
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn is_about_credentials(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    )
+}
+
+/// Connections to the service of `sink`, of which `idle_max` are kept although unused.
+fn pool(sink: &config::Sink, idle_max: usize) -> Pool {
+    // A connection that died in silence is noticed by these, also while requests wait on it for longer.
+    const PING: Duration = Duration::from_secs(15);
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(sink.timeouts.idle)
+        .pool_max_idle_per_host(idle_max)
+        .http2_only(sink.connection.http_version == HttpVersion::Http2)
+        .http2_adaptive_window(true)
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PING);
+    builder.build(Dialer::new(&sink.connection, sink.timeouts.connect))
+}
+
+#[cfg(test)]
+mod tests;
