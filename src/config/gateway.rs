@@ -1,12 +1,12 @@
-//! `[gateway]`, `[log]`, `[metrics]` and `[store]`.
+//! `[gateway]`, `[log]`, `[metrics]`, `[store]` and `[dead_letters]`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Table, Value};
-use super::{Gateway, Log, LogFormat, StoreOptions};
+use super::{DeadLetterOptions, Gateway, Log, LogFormat, StoreOptions};
 
 /// Where packages and services keep their state.
 const DATA_DIR: &str = "/var/lib/waypost";
@@ -14,6 +14,11 @@ const INTAKE_BYTES: NonZeroUsize = NonZeroUsize::new(8 << 20).expect("not zero")
 /// Longest path of a Unix socket (`sun_path` of Linux, without its final zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const METRICS_PORT: u16 = 9464;
+const MIB: u64 = 1 << 20;
+/// Least quota of the dead letters: the largest record has room.
+const DEAD_LETTER_BYTES_MIN: u64 = 64 * MIB;
+/// Largest quota that they get without being asked.
+const DEAD_LETTER_BYTES_DEFAULT_MAX: u64 = 512 * MIB;
 
 /// The table is given back: other tables are checked against it before it is finished.
 pub(super) fn gateway(mut table: Table<'_>) -> (Gateway, Table<'_>) {
@@ -73,6 +78,18 @@ pub(super) fn store(mut table: Table<'_>) -> StoreOptions {
     });
     table.finish();
     StoreOptions { commit_window_max }
+}
+
+pub(super) fn dead_letters(mut table: Table<'_>, data_dir: &Path) -> DeadLetterOptions {
+    let partition = (table.reader.surroundings.partition_bytes)(data_dir);
+    let twentieth = partition.unwrap_or(u64::MAX) / 20 / MIB * MIB;
+    let default = twentieth.clamp(DEAD_LETTER_BYTES_MIN, DEAD_LETTER_BYTES_DEFAULT_MAX);
+    let default = NonZeroU64::new(default).expect("clamped above zero");
+    let bytes_max = table.or("max_bytes", default, |value| {
+        NonZeroU64::new(value.size(DEAD_LETTER_BYTES_MIN..=1 << 40)?)
+    });
+    table.finish();
+    DeadLetterOptions { bytes_max }
 }
 
 impl Value<'_> {

@@ -199,7 +199,7 @@ fn warn_of_sink(reader: &Reader<'_>, key: &str, sink: &Sink) {
             "with `block` a full queue stops acknowledging to the sources it is fed from, for every sink: brokers then \
              drop messages by their own limits (Mosquitto after 1000 for a client), uncounted here",
         ),
-        WhenFull::DropOldest | WhenFull::DropNewest => {}
+        WhenFull::DropOldest | WhenFull::DropNewest | WhenFull::DeadLetter => {}
     }
     if sink.queue.bytes_max.get() < QUEUE_BYTES_SMALL {
         let message = format!(

@@ -81,13 +81,15 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
     let log = gateway::log(root.table("log"));
     let metrics_listen = gateway::metrics(root.table("metrics"));
     let store = gateway::store(root.table("store"));
+    let dead_letters = gateway::dead_letters(root.table("dead_letters"), &gateway.data_dir);
     let names = routes::Names::declared(&mut root);
     let sources = source::sources(&mut root);
     let connectors = Connectors::read(&mut root);
     let (rules, sinks) = routes::rules_and_sinks(&mut root, &names, &connectors, &gateway.data_dir);
     gateway_table.finish();
     root.finish();
-    let config = Config { gateway, log, metrics_listen, store, sources, rules, sinks };
+    let config =
+        Config { gateway, log, metrics_listen, store, dead_letters, sources, rules, sinks };
     lint::check(reader, &config, &connectors);
     config
 }

@@ -29,6 +29,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// The store.
     pub store: StoreOptions,
+    /// Records that were given up.
+    pub dead_letters: DeadLetterOptions,
     /// Where events come from.
     pub sources: BTreeMap<SourceName, Source>,
     /// What selects events for sinks; a `[webhooks.NAME]` with `url` gives a rule and a sink called `NAME`.
@@ -74,6 +76,13 @@ pub enum LogFormat {
 pub struct StoreOptions {
     /// Longest a commit waits for company once commits run back to back; zero never waits.
     pub commit_window_max: Duration,
+}
+
+/// `[dead_letters]`
+#[derive(Debug, Clone)]
+pub struct DeadLetterOptions {
+    /// What the dead letters of all sinks together may take on disk.
+    pub bytes_max: NonZeroU64,
 }
 
 /// `[sources.NAME]`
@@ -457,6 +466,9 @@ pub enum WhenFull {
     DropOldest,
     /// Drop what comes; count it.
     DropNewest,
+    /// Make dead letters of the oldest chunk that is not in flight, as long as there is room for them; then drop it
+    /// and count it.
+    DeadLetter,
     /// Withhold acknowledgements until there is room. The broker then drops.
     Block,
 }

@@ -154,6 +154,7 @@ fn queue(mut table: Table<'_>, bytes_default: NonZeroU64) -> Queue {
     let policies = [
         ("drop_oldest", WhenFull::DropOldest),
         ("drop_newest", WhenFull::DropNewest),
+        ("dead_letter", WhenFull::DeadLetter),
         ("block", WhenFull::Block),
     ];
     let durabilities = [("power", Durability::Power), ("process", Durability::Process)];

@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, QueueReader};
 use crate::name::{SinkName, SourceName};
 use crate::rule::Router;
 use crate::source::{self, Intake, Problem, SourceContext, SourceHealth};
-use crate::store::{Queue, Store, StoreConfig, StoreError};
+use crate::store::{DeadLetterReason, Queue, Store, StoreConfig, StoreError};
 
 use stage::Stage;
 use view::Watched;
@@ -65,7 +65,7 @@ pub struct Running {
     views: Views,
     started: Instant,
     /// Keeps the lock of the data directory until everything has stopped.
-    _store: Arc<Store>,
+    store: Arc<Store>,
 }
 
 /// Opens the store and starts every task. On `Err` nothing is left running.
@@ -80,6 +80,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (sink.clone(), reader)
     });
     metrics.register_queues(readers.collect());
+    let dead_letters = store.dead_letters().clone();
+    metrics.register_dead_letters(
+        Arc::new(move || dead_letters.snapshot()),
+        config.sinks.keys(),
+        &DeadLetterReason::ALL.map(DeadLetterReason::label),
+    );
 
     let threads = watch_threads(&queues);
     let mut delivery = Stage::new("delivery");
@@ -108,7 +114,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut sources = Stage::new("sources");
     start_sources(&config, contexts, store.id(), &mut sources);
     info!(version = env!("CARGO_PKG_VERSION"), gateway = config.gateway.name, "started");
-    Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, _store: store })
+    Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, store })
 }
 
 /// Opens the data directory. A disk so full that not even its lock can be made is waited for.
@@ -118,6 +124,7 @@ async fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, StoreEr
         let store_config = StoreConfig {
             data_dir: config.gateway.data_dir.clone(),
             commit_window_max: config.store.commit_window_max,
+            dead_letters_bytes_max: config.dead_letters.bytes_max,
         };
         let store_metrics = metrics.store.clone();
         match blocking(move || Store::open(store_config, store_metrics)).await {
@@ -312,6 +319,11 @@ impl Running {
         self.ingest.stop(INGEST_STOP).await;
         self.delivery.stop(DELIVERY_STOP).await;
         let closing = futures_util::future::join_all(self.queues.values().map(Queue::close));
+        // A queue may have dead letters to write while it closes.
+        let closing = async {
+            closing.await;
+            self.store.dead_letters().close().await;
+        };
         let closed = tokio::time::timeout(QUEUES_STOP, closing).await.is_ok();
         self.threads.stop(FACES_STOP).await;
         self.faces.stop(FACES_STOP).await;

@@ -4,6 +4,7 @@
 //! exists at zero from the start. The counts of a queue are read under the queue's own lock, so that one scrape
 //! always satisfies `recovered_at_start + enqueued = delivered + dead_lettered + dropped + queued`.
 
+mod letters;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use letters::{DeadLetterCounts, DeadLetterReader, DeadLetterSnapshot};
 pub use queues::{QueueReader, QueueSnapshot};
 
 use crate::name::{RuleName, SinkName, SourceName};
@@ -97,8 +99,14 @@ pub struct StoreMetrics {
 }
 
 /// Kinds of repair, the `reason` label of `waypost_store_repairs_total`.
-pub const REPAIR_REASONS: [&str; 5] =
-    ["unfinished_snapshot", "damaged_snapshot", "damaged_chunk", "lost_records", "set_aside"];
+pub const REPAIR_REASONS: [&str; 6] = [
+    "unfinished_snapshot",
+    "damaged_snapshot",
+    "damaged_chunk",
+    "damaged_letter",
+    "lost_records",
+    "set_aside",
+];
 
 impl StoreMetrics {
     /// The counter of one kind of repair.
@@ -357,6 +365,17 @@ impl Metrics {
     /// Shows the counts of all queues, each read in one moment per scrape.
     pub fn register_queues(&self, readers: BTreeMap<SinkName, QueueReader>) {
         self.registry.register(Box::new(queues::QueueCollector::new(readers))).expect(VALID);
+    }
+
+    /// Shows the counts of the dead letters, each series of these sinks and reasons at zero.
+    pub fn register_dead_letters<'s>(
+        &self,
+        read: DeadLetterReader,
+        sinks: impl Iterator<Item = &'s SinkName>,
+        reasons: &[&str],
+    ) {
+        let collector = letters::DeadLetterCollector::new(read, sinks, reasons);
+        self.registry.register(Box::new(collector)).expect(VALID);
     }
 
     /// The text exposition format, version 0.0.4.

@@ -19,6 +19,8 @@ pub struct QueueSnapshot {
     pub enqueued: u64,
     /// Records a success answer was given for.
     pub delivered: u64,
+    /// Records that became dead letters, by reason. Every reason, also at zero.
+    pub dead_lettered: BTreeMap<&'static str, u64>,
     /// Records given up, by reason. Every reason the queue knows, also at zero.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Records that wait or are in flight.
@@ -45,12 +47,13 @@ pub(super) struct QueueCollector {
     collecting: Mutex<()>,
     readers: BTreeMap<SinkName, QueueReader>,
     counters: Shown<IntCounterVec, u64, 3>,
+    dead_lettered: IntCounterVec,
     dropped: IntCounterVec,
     gauges: Shown<GaugeVec, f64, 5>,
 }
 
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "Prometheus values are f64")]
-fn float(value: u64) -> f64 {
+pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -91,6 +94,11 @@ impl QueueCollector {
                     |q| q.recovered,
                 ),
             ],
+            dead_lettered: counters(
+                "waypost_records_dead_lettered_total",
+                "Records that became dead letters.",
+                &["sink", "reason"],
+            ),
             dropped: counters(
                 "waypost_records_dropped_total",
                 "Records given up by a policy.",
@@ -127,7 +135,8 @@ impl Collector for QueueCollector {
     fn desc(&self) -> Vec<&Desc> {
         let counters = self.counters.iter().flat_map(|(family, _)| family.desc());
         let gauges = self.gauges.iter().flat_map(|(family, _)| family.desc());
-        counters.chain(self.dropped.desc()).chain(gauges).collect()
+        let given_up = self.dead_lettered.desc().into_iter().chain(self.dropped.desc());
+        counters.chain(given_up).chain(gauges).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -138,8 +147,14 @@ impl Collector for QueueCollector {
             for (family, value) in &self.counters {
                 set(&family.with_label_values(label), value(&snapshot));
             }
-            for (reason, value) in &snapshot.dropped {
-                set(&self.dropped.with_label_values(&[sink.as_str(), reason]), *value);
+            let given_up = [
+                (&self.dead_lettered, &snapshot.dead_lettered),
+                (&self.dropped, &snapshot.dropped),
+            ];
+            for (family, counts) in given_up {
+                for (reason, value) in counts {
+                    set(&family.with_label_values(&[sink.as_str(), reason]), *value);
+                }
             }
             for (family, value) in &self.gauges {
                 family.with_label_values(label).set(value(&snapshot));
@@ -147,11 +162,12 @@ impl Collector for QueueCollector {
         }
         let counters = self.counters.iter().flat_map(|(family, _)| family.collect());
         let gauges = self.gauges.iter().flat_map(|(family, _)| family.collect());
-        counters.chain(self.dropped.collect()).chain(gauges).collect()
+        let given_up = self.dead_lettered.collect().into_iter().chain(self.dropped.collect());
+        counters.chain(given_up).chain(gauges).collect()
     }
 }
 
 /// Brings a counter to a value that only ever grows.
-fn set(counter: &IntCounter, value: u64) {
+pub(super) fn set(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }

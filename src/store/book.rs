@@ -1,6 +1,6 @@
 //! The books of a queue: what waits, what is in flight, what has left and why. Pure: no disk, no threads.
 //!
-//! Invariant, at every moment: `recovered + enqueued = delivered + dropped + queued`, where `queued` is the count of
+//! Invariant, at every moment: `recovered + enqueued = delivered + dead_lettered + dropped + queued`, where `queued` is the count of
 //! numbers below `next` that are not settled. A number is settled once and never comes back. What is in flight is
 //! never dropped by a policy. Memory: the ranges are bounded by the delivery window, the tail by its byte limit.
 
@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ranges::RangeSet;
-use super::{ReadLimit, StoredRecord};
+use super::{DeadLetterReason, ReadLimit, StoredRecord};
 use crate::event::Record;
 use crate::metrics::QueueSnapshot;
 
@@ -78,8 +78,11 @@ pub(super) struct Book {
     recovered: u64,
     enqueued: u64,
     delivered: u64,
+    dead_lettered: BTreeMap<DeadLetterReason, u64>,
     dropped: BTreeMap<DropReason, u64>,
     queued: u64,
+    /// Of those, the ones that [`Self::begin_leaving`] took out and that have not left yet.
+    leaving: u64,
     /// Last number that shares the age below, and that age on the age clock.
     head: Option<(u64, u64)>,
     is_cursor_stale: bool,
@@ -106,8 +109,10 @@ impl Book {
             recovered,
             enqueued: 0,
             delivered: 0,
+            dead_lettered: DeadLetterReason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
             dropped: DropReason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
             queued: recovered,
+            leaving: 0,
             head: None,
             is_cursor_stale: false,
         }
@@ -199,11 +204,46 @@ impl Book {
         self.delivered += self.settle(range);
     }
 
+    /// Takes out records whose dead letters are durable.
+    pub(super) fn settle_dead_lettered(&mut self, range: Range<u64>, reason: DeadLetterReason) {
+        let count = self.settle(range);
+        *self.dead_lettered.entry(reason).or_default() += count;
+    }
+
     /// Takes out records that are given up; says how many.
     pub(super) fn settle_dropped(&mut self, range: Range<u64>, reason: DropReason) -> u64 {
         let count = self.settle(range);
         *self.dropped.entry(reason).or_default() += count;
         count
+    }
+
+    /// Takes out what waits of a range, to be given up; says which, ascending. They count as queued until
+    /// [`Self::left_as_dead_letters`] or [`Self::left_dropped`] says where they went.
+    pub(super) fn begin_leaving(&mut self, range: Range<u64>) -> Vec<u64> {
+        let end = range.end.min(self.next);
+        let leaving = (range.start..end).filter(|number| !self.settled.contains(*number)).collect();
+        let count = self.settle(range);
+        self.queued += count;
+        self.leaving += count;
+        leaving
+    }
+
+    /// So many that were leaving have dead letters now.
+    pub(super) fn left_as_dead_letters(&mut self, count: u64, reason: DeadLetterReason) {
+        self.leave(count);
+        *self.dead_lettered.entry(reason).or_default() += count;
+    }
+
+    /// So many that were leaving are dropped.
+    pub(super) fn left_dropped(&mut self, count: u64, reason: DropReason) {
+        self.leave(count);
+        *self.dropped.entry(reason).or_default() += count;
+    }
+
+    fn leave(&mut self, count: u64) {
+        assert!(count <= self.leaving, "{count} of {} that are leaving have left", self.leaving);
+        self.leaving -= count;
+        self.queued -= count;
     }
 
     fn settle(&mut self, range: Range<u64>) -> u64 {
@@ -302,6 +342,11 @@ impl Book {
             recovered: self.recovered,
             enqueued: self.enqueued,
             delivered: self.delivered,
+            dead_lettered: self
+                .dead_lettered
+                .iter()
+                .map(|(reason, count)| (reason.label(), *count))
+                .collect(),
             dropped: self.dropped.iter().map(|(reason, count)| (reason.label(), *count)).collect(),
             queued: self.queued,
             bytes: 0,

@@ -167,6 +167,11 @@ impl<'a> RecordDecoder<'a> {
         self.rest.is_empty()
     }
 
+    /// What was not read yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next record and when it was accepted.
     pub(super) fn next_record(&mut self) -> Result<(Record, UnixMillis), NotARecord> {
         let (length, rest) = self.rest.split_first_chunk::<LENGTH_BYTES>().ok_or(NotARecord)?;

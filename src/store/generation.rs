@@ -1,4 +1,4 @@
-//! One sled database of bounded size. With [`super::runs`] the only module that names sled.
+//! One sled database of bounded size. With [`super::runs`] and [`super::letters`] the only module that names sled.
 //!
 //! A generation only ever receives chunks and the cursor. Nothing is removed from it: it is dropped as a whole, with
 //! its folder, once all its records have left the queue. So the file stays small, opening it is fast, its memory is
@@ -93,7 +93,7 @@ impl From<sled::Error> for GenerationError {
 }
 
 /// Runs sled and takes its panics, which damaged files cause, as what they are.
-fn catching<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
+pub(super) fn catching<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
     // What a panic leaves behind is never used again: the generation counts as damaged.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(GenerationError::from),
@@ -149,37 +149,10 @@ impl Generation {
     /// the files that sled never syncs, and the folders. Takes its time: reads the whole file.
     pub(super) fn open(queue_dir: &Path, id: GenerationId) -> Result<Self, GenerationError> {
         let dir = queue_dir.join(id.to_string());
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let opening = dir.clone();
-        // Damaged files make sled panic, or hang. The thread of one that hangs is left behind.
-        thread::Builder::new()
-            .name("store-open".to_owned())
-            .spawn(move || {
-                let opened = await_closed(&opening.join(DB_FILE))
-                    .map_err(GenerationError::Io)
-                    .and_then(|()| catching(|| open_database(&opening)));
-                // Nobody waits any more after the timeout.
-                drop(sender.send(opened));
-            })
-            .map_err(GenerationError::Io)?;
-        let (db, chunks, cursors) = receiver
-            .recv_timeout(OPEN_TIMEOUT)
-            .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))??;
-        let generation = Self { id, dir, db, chunks, cursors, on_period: None };
-        generation.make_durable(queue_dir)?;
-        Ok(generation)
-    }
-
-    /// Syncs what sled does not: its settings, the file's first bytes, the folders.
-    fn make_durable(&self, queue_dir: &Path) -> Result<(), GenerationError> {
-        catching(|| self.db.flush())?;
-        let durable = || -> io::Result<()> {
-            sync::sync_file(&self.dir.join("conf"))?;
-            sync::sync_file(&self.dir.join(DB_FILE))?;
-            sync::sync_dir(&self.dir)?;
-            sync::sync_dir(queue_dir)
-        };
-        durable().map_err(GenerationError::Io)
+        let (db, chunks, cursors) = open_guarded(&dir, open_database)?;
+        catching(|| db.flush())?;
+        make_files_durable(&dir, queue_dir).map_err(GenerationError::Io)?;
+        Ok(Self { id, dir, db, chunks, cursors, on_period: None })
     }
 
     pub(super) const fn id(&self) -> GenerationId {
@@ -305,8 +278,39 @@ pub(super) fn disk_bytes(dir: &Path) -> u64 {
     fs::metadata(dir.join(DB_FILE)).map_or(0, |db| db.blocks() * 512 + SMALL_FILES)
 }
 
+/// Opens the sled database in `dir` with `open`, on a thread of its own: damaged files make sled panic, or hang. The
+/// thread of one that hangs is left behind.
+pub(super) fn open_guarded<T: Send + 'static>(
+    dir: &Path,
+    open: fn(&Path) -> sled::Result<T>,
+) -> Result<T, GenerationError> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let opening = dir.to_owned();
+    thread::Builder::new()
+        .name("store-open".to_owned())
+        .spawn(move || {
+            let opened = await_closed(&opening.join(DB_FILE))
+                .map_err(GenerationError::Io)
+                .and_then(|()| catching(|| open(&opening)));
+            // Nobody waits any more after the timeout.
+            drop(sender.send(opened));
+        })
+        .map_err(GenerationError::Io)?;
+    receiver
+        .recv_timeout(OPEN_TIMEOUT)
+        .map_err(|_| GenerationError::Damaged("opening it takes for ever".to_owned()))?
+}
+
+/// Syncs what sled does not, after a flush: its settings, the file's first bytes, the folders.
+pub(super) fn make_files_durable(dir: &Path, parent: &Path) -> io::Result<()> {
+    sync::sync_file(&dir.join("conf"))?;
+    sync::sync_file(&dir.join(DB_FILE))?;
+    sync::sync_dir(dir)?;
+    sync::sync_dir(parent)
+}
+
 /// Waits until nobody has the database open: a handle dropped a moment ago may still be closing in sled's threads.
-fn await_closed(db_file: &Path) -> io::Result<()> {
+pub(super) fn await_closed(db_file: &Path) -> io::Result<()> {
     let file = match File::open(db_file) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -11,6 +11,7 @@ mod cursor;
 mod generation;
 mod high_water;
 mod identity;
+mod letters;
 mod lock;
 mod opening;
 mod pace;
@@ -31,6 +32,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +43,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use identity::record_id;
+pub use letters::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason, DeadLetters};
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
 
 use crate::config;
@@ -58,6 +61,8 @@ pub struct StoreConfig {
     pub data_dir: PathBuf,
     /// Longest a commit waits for company once commits run back to back.
     pub commit_window_max: Duration,
+    /// What the dead letters may take on disk.
+    pub dead_letters_bytes_max: NonZeroU64,
 }
 
 /// What the caller can do something about.
@@ -86,6 +91,12 @@ pub enum StoreError {
     Unavailable {
         /// The sink whose queue it is.
         sink: SinkName,
+        /// In words for an operator.
+        why: String,
+    },
+    /// Dead letters cannot be written or read at the moment. They are opened again by themselves.
+    #[error("dead letters are not available now: {why}")]
+    DeadLettersUnavailable {
         /// In words for an operator.
         why: String,
     },
@@ -130,6 +141,7 @@ pub struct Store {
     lock: Arc<lock::DirLock>,
     ballast: Arc<ballast::Ballast>,
     queues_open: Arc<AtomicUsize>,
+    dead_letters: DeadLetters,
     generation_bytes_max: u64,
 }
 
@@ -153,7 +165,28 @@ impl Store {
         let generation_bytes_max = quota::GENERATION_BYTES_MAX;
         let ballast = Arc::new(ballast::Ballast::open(&config.data_dir));
         let queues_open = Arc::default();
-        Ok(Self { config, metrics, identity, lock, ballast, queues_open, generation_bytes_max })
+        let dead_letters = DeadLetters::open(
+            &config.data_dir,
+            config.dead_letters_bytes_max,
+            metrics.clone(),
+            Arc::clone(&lock),
+        )?;
+        Ok(Self {
+            config,
+            metrics,
+            identity,
+            lock,
+            ballast,
+            queues_open,
+            dead_letters,
+            generation_bytes_max,
+        })
+    }
+
+    /// The dead letters of all sinks.
+    #[must_use]
+    pub const fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
     }
 
     /// The id of this store: minted once, part of every record id. Lower-case letters and digits.
@@ -179,6 +212,7 @@ impl Store {
             quota: quota::Quota::of(options.bytes_max, self.generation_bytes_max),
             options: options.clone(),
             commit_window_max: self.config.commit_window_max,
+            dead_letters: self.dead_letters.clone(),
             metrics: self.metrics.clone(),
             ballast: Arc::clone(&self.ballast),
             queues_open: Arc::clone(&self.queues_open),

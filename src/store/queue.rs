@@ -11,7 +11,7 @@ use super::book::{Found, Intent, records_bytes};
 use super::lock::DirLock;
 use super::reader;
 use super::shared::{SharedQueue, Staged, Stop};
-use super::{RecordNumber, StoreError};
+use super::{DeadLetterReason, RecordNumber, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::Record;
 use crate::metrics::QueueSnapshot;
@@ -150,6 +150,17 @@ impl Queue {
         let mut state = self.face.shared.lock();
         for run in runs(numbers) {
             state.book.settle_delivered(run);
+        }
+        self.face.shared.wake_committer_if_idle(&state);
+    }
+
+    /// Takes records out of the queue that became dead letters, in any order. Call it only once their letters are
+    /// durable. Durable itself with the next commit, within a second when idle: a crash before that finds both, and
+    /// the letter is the same one.
+    pub fn settle_dead_lettered(&self, numbers: &[RecordNumber], reason: DeadLetterReason) {
+        let mut state = self.face.shared.lock();
+        for run in runs(numbers) {
+            state.book.settle_dead_lettered(run, reason);
         }
         self.face.shared.wake_committer_if_idle(&state);
     }

@@ -32,13 +32,13 @@ pub(super) fn open(
     metrics: &StoreMetrics,
 ) -> Result<Generation, GenerationError> {
     let dir = queue_dir.join(id.to_string());
-    remove_matching(&dir, is_unfinished_snapshot, "unfinished_snapshot", metrics);
+    remove_unfinished_snapshots(&dir, metrics);
     let why = match Generation::open(queue_dir, id).and_then(checked) {
         Err(GenerationError::Damaged(why)) => why,
         other => return other,
     };
     warn!(generation = %dir.display(), why, "generation does not open: trying without its snapshot");
-    remove_matching(&dir, is_made_anew, "damaged_snapshot", metrics);
+    remove_what_is_made_anew(&dir, metrics);
     match Generation::open(queue_dir, id).and_then(checked) {
         Err(GenerationError::Damaged(why)) => salvage(queue_dir, id, &why, metrics),
         other => other,
@@ -57,6 +57,16 @@ fn is_unfinished_snapshot(name: &str) -> bool {
 
 fn is_made_anew(name: &str) -> bool {
     name.starts_with("snap.") || name == "conf"
+}
+
+/// Removes what a crash while sled opened has left. Before every open.
+pub(super) fn remove_unfinished_snapshots(dir: &Path, metrics: &StoreMetrics) {
+    remove_matching(dir, is_unfinished_snapshot, "unfinished_snapshot", metrics);
+}
+
+/// Removes what sled makes anew from its log. After an open that failed.
+pub(super) fn remove_what_is_made_anew(dir: &Path, metrics: &StoreMetrics) {
+    remove_matching(dir, is_made_anew, "damaged_snapshot", metrics);
 }
 
 fn remove_matching(dir: &Path, matches: fn(&str) -> bool, reason: &str, metrics: &StoreMetrics) {
@@ -78,7 +88,7 @@ pub(super) fn salvage(
 ) -> Result<Generation, GenerationError> {
     let dir = queue_dir.join(id.to_string());
     let known = Totals::read(&dir);
-    let aside = set_aside(queue_dir, id).map_err(GenerationError::Io)?;
+    let aside = set_aside(queue_dir, &id.to_string()).map_err(GenerationError::Io)?;
     metrics.repairs("set_aside").inc();
     let carved = match carve::carve(&aside.join(DB_FILE)) {
         Ok(carved) => carved,
@@ -113,8 +123,8 @@ pub(super) fn salvage(
     Ok(fresh)
 }
 
-/// Renames a generation's folder out of the way.
-fn set_aside(queue_dir: &Path, id: GenerationId) -> io::Result<PathBuf> {
+/// Renames a database's folder out of the way; says where it is now.
+pub(super) fn set_aside(queue_dir: &Path, folder: &str) -> io::Result<PathBuf> {
     let mut kept = fs::read_dir(queue_dir)?
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(SET_ASIDE))
@@ -124,10 +134,10 @@ fn set_aside(queue_dir: &Path, id: GenerationId) -> io::Result<PathBuf> {
     for old in kept.iter().take((kept.len() + 1).saturating_sub(SET_ASIDE_MAX)) {
         fs::remove_dir_all(old)?;
     }
-    let free = (1..u64::MAX).map(|n| queue_dir.join(format!("{SET_ASIDE}{id}-{n}")));
+    let free = (1..u64::MAX).map(|n| queue_dir.join(format!("{SET_ASIDE}{folder}-{n}")));
     let aside =
         free.into_iter().find(|path| !path.exists()).unwrap_or_else(|| queue_dir.join(SET_ASIDE));
-    fs::rename(queue_dir.join(id.to_string()), &aside)?;
+    fs::rename(queue_dir.join(folder), &aside)?;
     sync::sync_dir(queue_dir)?;
     Ok(aside)
 }

@@ -15,7 +15,7 @@ use super::chunk::Stamp;
 use super::identity::Identity;
 use super::quota::Quota;
 use super::shelf::Shelf;
-use super::{Appended, RecordNumber, StoreError};
+use super::{Appended, DeadLetters, RecordNumber, StoreError};
 use crate::clock::UnixMillis;
 use crate::config;
 use crate::event::Record;
@@ -65,6 +65,7 @@ pub(super) struct Shared {
     pub options: config::Queue,
     pub quota: Quota,
     pub commit_window_max: Duration,
+    pub dead_letters: DeadLetters,
     pub metrics: StoreMetrics,
     pub ballast: Arc<Ballast>,
     /// How many queues the store has open.

@@ -86,6 +86,29 @@ fn drop_newest_keeps_the_oldest_and_counts_what_it_drops() {
 }
 
 #[test]
+fn dead_letter_loses_nothing_and_its_letters_survive_a_kill() {
+    let service = Server::scripted(|_| Reply::Status(503));
+    let port = free_port();
+    let mut gateway = gateway(port, &service, "dead_letter");
+    let fleet = Fleet::start(port);
+    eventually("all acknowledged", || fleet.acknowledged(), |count| *count == ALL);
+    let metrics = gateway.metrics();
+    metrics.assert_conservation();
+    assert_eq!(metrics.sum("waypost_records_dropped_total", "sink=\"cloud\""), 0.0);
+    let overflow = "reason=\"queue_full\",sink=\"cloud\"";
+    let letters = metrics.get("waypost_dead_letters", overflow).unwrap();
+    assert!(letters > 400.0, "{letters} dead letters");
+    assert_eq!(metrics.get("waypost_records_dead_lettered_total", overflow), Some(letters));
+
+    gateway.kill();
+    service.answer(|_| Reply::Status(200));
+    gateway.launch();
+    gateway.until("waypost_dead_letters", overflow, |found| found == letters);
+    gateway.drained("cloud");
+    assert_eq!(received(&service) as f64, ALL as f64 - letters);
+}
+
+#[test]
 fn block_withholds_acknowledgements_until_there_is_room() {
     let service = Server::scripted(|_| Reply::Status(503));
     let port = free_port();

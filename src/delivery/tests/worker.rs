@@ -36,8 +36,11 @@ struct Rig {
 }
 
 fn open(dir: &Path, metrics: &Metrics, config: &config::Sink) -> (Store, Queue) {
-    let store_config =
-        StoreConfig { data_dir: dir.to_owned(), commit_window_max: Duration::from_millis(1) };
+    let store_config = StoreConfig {
+        data_dir: dir.to_owned(),
+        commit_window_max: Duration::from_millis(1),
+        dead_letters_bytes_max: std::num::NonZeroU64::new(64 << 20).unwrap(),
+    };
     let store = Store::open(store_config, metrics.store.clone()).unwrap();
     let queue = store.open_queue(&sink_name(), &config.queue).unwrap();
     (store, queue)

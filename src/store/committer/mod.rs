@@ -4,6 +4,7 @@
 //! becomes a few chunks, one flush and the answers. The lock is never held while the disk works.
 
 mod open;
+mod overflow;
 mod room;
 mod rotation;
 

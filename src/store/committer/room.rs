@@ -58,7 +58,9 @@ impl Committer {
                 WhenFull::Block if self.shared.lock().stop.is_none() => Room::Awaited,
                 // Closing: not acknowledged, so it comes again.
                 WhenFull::Block => Room::Made,
-                WhenFull::DropOldest | WhenFull::DropNewest => Room::Refused(DropReason::DiskFull),
+                WhenFull::DropOldest | WhenFull::DropNewest | WhenFull::DeadLetter => {
+                    Room::Refused(DropReason::DiskFull)
+                }
             };
         }
         let has_room = self.has_room(&self.shared.lock(), bytes);
@@ -67,7 +69,7 @@ impl Committer {
             WhenFull::Block => Room::Made,
             _ if has_room => Room::Made,
             WhenFull::DropNewest => Room::Refused(DropReason::QueueFull),
-            WhenFull::DropOldest => {
+            WhenFull::DropOldest | WhenFull::DeadLetter => {
                 if self.drop_oldest(bytes) {
                     Room::Made
                 } else {
@@ -108,14 +110,22 @@ impl Committer {
         let Ok(Some((generation, end))) = reader::generation_for(&self.shared, from) else {
             return false;
         };
-        let numbers = match generation.locate(*from) {
-            Ok(Some(located)) => *from..located.header.range().end.min(end),
-            Ok(None) | Err(_) => *from..end,
-        };
+        let located = generation.locate(*from).ok().flatten();
+        let chunk_end = located.as_ref().map_or(end, |located| located.header.range().end.min(end));
+        let numbers = *from..chunk_end;
         *from = numbers.end;
+        let is_overflow = self.shared.options.when_full == WhenFull::DeadLetter;
         let mut state = self.shared.lock();
-        if !state.book.has_in_flight(&numbers) {
-            state.book.settle_dropped(numbers, reason);
+        if state.book.has_in_flight(&numbers) {
+            return true;
+        }
+        match located {
+            Some(located) if is_overflow && reason == DropReason::QueueFull => {
+                let leaving = state.book.begin_leaving(numbers);
+                drop(state);
+                self.overflow(&located, &leaving);
+            }
+            _ => drop(state.book.settle_dropped(numbers, reason)),
         }
         true
     }
@@ -137,10 +147,12 @@ impl Committer {
         self.has_space_again();
     }
 
-    /// Whether the disk has room again. Under `drop_oldest` the oldest generations go to make some.
+    /// Whether the disk has room again. Under `drop_oldest` and `dead_letter` the oldest generations go to make some: there is none for
+    /// letters.
     fn has_space_again(&mut self) -> bool {
         let mut has_space = self.shared.ballast.restore_if_room();
-        let may_drop = self.shared.options.when_full == WhenFull::DropOldest;
+        let policy = self.shared.options.when_full;
+        let may_drop = matches!(policy, WhenFull::DropOldest | WhenFull::DeadLetter);
         // The cursor must be durable before a generation goes, and that needs a database that works.
         if !has_space && may_drop && self.writable().is_ok() {
             while !has_space && self.drop_oldest_generation() {

@@ -9,7 +9,11 @@ const RECORDS: u64 = 400;
 
 fn open_counting(dir: &Path) -> (Queue, Metrics) {
     let metrics = Metrics::new();
-    let config = StoreConfig { data_dir: dir.to_owned(), commit_window_max: Duration::ZERO };
+    let config = StoreConfig {
+        data_dir: dir.to_owned(),
+        commit_window_max: Duration::ZERO,
+        dead_letters_bytes_max: DEAD_LETTER_BYTES,
+    };
     let mut store = Store::open(config, metrics.store.clone()).unwrap();
     store.generation_bytes_max = 200 * 1024;
     let sink = SinkName::new("cloud").unwrap();

@@ -50,7 +50,11 @@ fn golden_record(number: u64) -> Record {
 }
 
 fn open_golden(dir: &Path) -> (Store, Queue) {
-    let config = StoreConfig { data_dir: dir.to_owned(), commit_window_max: Duration::ZERO };
+    let config = StoreConfig {
+        data_dir: dir.to_owned(),
+        commit_window_max: Duration::ZERO,
+        dead_letters_bytes_max: DEAD_LETTER_BYTES,
+    };
     let no_machine = dir.join("no-machine-id");
     let mut store = Store::open_on_machine(config, Metrics::new().store, &no_machine).unwrap();
     store.generation_bytes_max = 48 * 1024;

@@ -5,6 +5,7 @@
 mod damage;
 mod golden;
 mod kill;
+mod letters;
 mod model;
 mod overload;
 mod power_cut;
@@ -24,6 +25,8 @@ use crate::event::{Event, Qos, Record};
 use crate::metrics::{Metrics, QueueSnapshot};
 use crate::name::{RuleName, SourceName};
 use crate::topic::Topic;
+
+const DEAD_LETTER_BYTES: NonZeroU64 = NonZeroU64::new(64 << 20).unwrap();
 
 fn record(number: u64, payload_bytes: usize) -> Record {
     let mut payload = format!("{number} ").into_bytes();
@@ -62,7 +65,11 @@ fn options(when_full: WhenFull, bytes_max: u64) -> config::Queue {
 
 fn open_store(dir: &Path) -> Store {
     let commit_window_max = Duration::from_millis(5);
-    let config = StoreConfig { data_dir: dir.to_owned(), commit_window_max };
+    let config = StoreConfig {
+        data_dir: dir.to_owned(),
+        commit_window_max,
+        dead_letters_bytes_max: DEAD_LETTER_BYTES,
+    };
     Store::open(config, Metrics::new().store).unwrap()
 }
 
@@ -187,7 +194,11 @@ async fn a_drained_backlog_gives_its_disk_back() {
 async fn a_second_process_is_told_who_holds_the_data_directory() {
     let dir = TempDir::new().unwrap();
     let _held = open_store(dir.path());
-    let config = StoreConfig { data_dir: dir.path().to_owned(), commit_window_max: Duration::ZERO };
+    let config = StoreConfig {
+        data_dir: dir.path().to_owned(),
+        commit_window_max: Duration::ZERO,
+        dead_letters_bytes_max: DEAD_LETTER_BYTES,
+    };
     let error = Store::open(config, Metrics::new().store).unwrap_err();
     let pid = std::process::id().to_string();
     assert!(matches!(&error, StoreError::InUse { .. }), "{error:?}");

@@ -32,7 +32,7 @@ impl Metrics {
         matching.map(|(_, value)| value).sum()
     }
 
-    /// `recovered + enqueued = delivered + dropped + queued` for every sink, and nothing below zero.
+    /// `recovered + enqueued = delivered + dead-lettered + dropped + queued` for every sink, and nothing below zero.
     #[track_caller]
     pub fn assert_conservation(&self) {
         let prefix = "waypost_queue_records{";
@@ -51,6 +51,7 @@ impl Metrics {
             let taken =
                 value("waypost_queue_recovered_total") + value("waypost_queue_enqueued_total");
             let given = value("waypost_records_delivered_total")
+                + self.sum("waypost_records_dead_lettered_total", sink)
                 + self.sum("waypost_records_dropped_total", sink)
                 + value("waypost_queue_records");
             assert!(taken == given, "{sink}: {taken} taken, {given} accounted for: {self:?}");

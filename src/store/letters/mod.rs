@@ -1,0 +1,144 @@
+//! Dead letters: records that were given up, of all sinks, in one database with a quota of its own.
+//!
+//! A letter is durable before its record leaves the queue, and its record id is its key: a crash between the two
+//! finds the record again, and what becomes of it replaces the letter. A thread of its own keeps the database, which
+//! is opened when the first letter comes and removed with the last.
+//!
+//! The quota never stops live traffic: when it is reached, the oldest letters of the sink that has most of them go,
+//! counted. So a sink that floods the letters does not push out those of the others. What a queue overflows with only
+//! comes in as long as there is room.
+
+mod database;
+mod keeper;
+mod ledger;
+mod letter;
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use letter::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason};
+
+use super::StoreError;
+use super::lock::DirLock;
+use crate::metrics::{DeadLetterSnapshot, StoreMetrics};
+use keeper::{Append, Keeper, Overflow, Request};
+use ledger::Ledger;
+
+/// The folder of the letters in the data directory.
+const FOLDER: &str = "dead-letters";
+/// Requests that wait for the keeper; whoever asks waits, too.
+const REQUESTS_MAX: usize = 64;
+
+/// The dead letters of all sinks. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    face: Arc<Face>,
+}
+
+#[derive(Debug)]
+struct Face {
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    ledger: Arc<Mutex<Ledger>>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    /// The data directory stays locked as long as its letters are open.
+    _lock: Arc<DirLock>,
+}
+
+impl DeadLetters {
+    /// Starts the keeper of the letters in a data directory; those that are there are opened on its own time.
+    pub(super) fn open(
+        data_dir: &Path,
+        bytes_max: NonZeroU64,
+        metrics: StoreMetrics,
+        lock: Arc<DirLock>,
+    ) -> Result<Self, StoreError> {
+        let dir = data_dir.join(FOLDER);
+        let ledger = Arc::new(Mutex::new(Ledger::new(bytes_max)));
+        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+        let keeper = Keeper::new(dir.clone(), Arc::clone(&ledger), metrics);
+        let thread = thread::Builder::new()
+            .name("dead letters".to_owned())
+            .spawn(move || keeper.run(receiver))
+            .map_err(|source| StoreError::Io { operation: "serve", path: dir, source })?;
+        let face = Face {
+            requests: Mutex::new(Some(sender)),
+            ledger,
+            keeper: Mutex::new(Some(thread)),
+            _lock: lock,
+        };
+        Ok(Self { face: Arc::new(face) })
+    }
+
+    /// Keeps letters; all of them are durable when it returns `Ok`, or were dropped by the letters' quota and counted.
+    /// A letter whose sink and record id there is already takes the place of that one.
+    ///
+    /// On `Err` none of them counts as kept, though some may be: their records stay in the queue, and come again.
+    /// Cancel safe in the same way.
+    pub async fn append(&self, letters: Vec<DeadLetter>) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Append(Append { letters, overflow: Overflow::DropsOldest, reply });
+        self.sender()?.send(request).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?.map(drop)
+    }
+
+    /// The letter with this record id.
+    pub async fn get(&self, record_id: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Get { record_id: record_id.to_owned(), reply };
+        self.sender()?.send(request).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// As [`Self::append`], for a queue's thread and for letters that must not push out others: `false` when there is
+    /// no room for all of them, and then none was taken.
+    pub(super) fn append_while_room(&self, letters: Vec<DeadLetter>) -> Result<bool, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Append(Append { letters, overflow: Overflow::IsRefused, reply });
+        self.sender()?.blocking_send(request).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// The counts of this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> DeadLetterSnapshot {
+        self.face.ledger.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+    }
+
+    /// Finishes what was asked for and closes the database. Later calls give [`StoreError::Closed`].
+    pub async fn close(&self) {
+        drop(self.face.take_sender());
+        if let Some(keeper) = self.face.take_keeper() {
+            // Neither a cancelled runtime nor a panic of the keeper leaves anything to do here.
+            drop(tokio::task::spawn_blocking(move || keeper.join()).await);
+        }
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Request>, StoreError> {
+        let requests = self.face.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.clone().ok_or(StoreError::Closed)
+    }
+}
+
+impl Face {
+    fn take_sender(&self) -> Option<mpsc::Sender<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take_keeper(&self) -> Option<JoinHandle<()>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        drop(self.take_sender());
+        if let Some(keeper) = self.take_keeper() {
+            // A panic of the keeper was reported when it happened.
+            drop(keeper.join());
+        }
+    }
+}
