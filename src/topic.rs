@@ -133,6 +133,18 @@ impl TopicFilter {
         self.text.get(self.filter_start..).unwrap_or_default()
     }
 
+    /// Whether it is a filter and nothing else: neither shared nor exclusive.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.filter_start == 0
+    }
+
+    /// Whether some topic belongs to both filters.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        overlap(self.plain(), other.plain())
+    }
+
     /// Whether a message published to `topic` belongs to this filter.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
@@ -155,6 +167,24 @@ fn levels_match(filter: &str, topic: &str) -> bool {
         }
     }
     topic_levels.next().is_none()
+}
+
+/// Whether some topic matches both.
+fn overlap(left: &str, right: &str) -> bool {
+    let wild = |filter: &str| filter.starts_with(['+', '#']);
+    if (left.starts_with('$') && wild(right)) || (right.starts_with('$') && wild(left)) {
+        return false;
+    }
+    let (mut left, mut right) = (left.split('/'), right.split('/'));
+    loop {
+        match (left.next(), right.next()) {
+            // `a/#` matches `a` too.
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(left), Some(right)) if left == right => {}
+            _ => return false,
+        }
+    }
 }
 
 fn check_wildcards(filter: &str) -> Result<(), InvalidTopic> {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::connector::Connectors;
 use super::reader::Reader;
-use super::{Config, Durability, MqttSource, Order, Sink, Source, WhenFull};
+use super::{Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
 use crate::event::Qos;
 use crate::event::json::PayloadAs;
-use crate::name::{SinkName, SourceName};
+use crate::name::{RuleName, SinkName, SourceName};
+use crate::topic::TopicFilter;
 use crate::units::size_text;
 
 /// A round trip of a mobile uplink on a good day.
@@ -41,6 +42,7 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config, connectors: &Connector
     warn_of_idle_parts(reader, config);
     warn_of_idle_connectors(reader, config, connectors);
     warn_of_sources(reader, config);
+    warn_of_overlaps(reader, config);
     for (name, sink) in &config.sinks {
         warn_of_sink(reader, &sink_key(reader, name), sink);
     }
@@ -189,6 +191,37 @@ fn warn_of_sources(reader: &Reader<'_>, config: &Config) {
             );
         }
     }
+}
+
+/// A shared subscription is served beside the plain ones: nothing says that two copies are one message.
+fn warn_of_overlaps(reader: &Reader<'_>, config: &Config) {
+    for (source, _) in mqtt_sources(config) {
+        let listens = |rule: &&Rule| rule.sources.is_empty() || rule.sources.contains(source);
+        let rules = config.rules.values().filter(listens);
+        let filters: BTreeSet<&TopicFilter> = rules.flat_map(|rule| &rule.topics).collect();
+        for (name, rule) in &config.rules {
+            let special = rule.topics.iter().filter(|filter| listens(&rule) && !filter.is_plain());
+            for filter in special {
+                let other =
+                    filters.iter().find(|other| **other != filter && other.overlaps(filter));
+                let Some(other) = other else { continue };
+                reader.warn_of(
+                    &topics_key(reader, name),
+                    format!(
+                        "`{filter}` and `{other}` overlap: the broker of `sources.{source}` sends a message that matches \
+                         both once for each, and it is stored twice; give them the same form, or topics of their own"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Where the topics of a rule stand.
+fn topics_key(reader: &Reader<'_>, name: &RuleName) -> String {
+    let own = format!("rules.{name}");
+    let table = if reader.has(&own) { own } else { format!("webhooks.{name}") };
+    format!("{table}.topics")
 }
 
 fn warn_of_sink(reader: &Reader<'_>, key: &str, sink: &Sink) {

@@ -112,7 +112,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let joined = Ingest { router, queues: queues.clone(), matched };
     ingest.spawn("ingest", |stop| ingest::run(joined, incoming, stop));
     let mut sources = Stage::new("sources");
-    start_sources(&config, contexts, store.id(), &mut sources);
+    start_sources(&config, contexts, &store, &mut sources);
     info!(version = env!("CARGO_PKG_VERSION"), gateway = config.gateway.name, "started");
     Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, store })
 }
@@ -243,17 +243,18 @@ fn source_contexts(
 fn start_sources(
     config: &Config,
     contexts: BTreeMap<SourceName, SourceContext>,
-    store_id: &str,
+    store: &Store,
     stage: &mut Stage,
 ) {
     for (name, mut context) in contexts {
         let task = format!("source {name}");
         match config.sources.get(&name).cloned() {
             Some(config::Source::Mqtt(options)) => {
-                let client_id = format!("waypost-{store_id}-{name}");
+                let client_id = format!("waypost-{}-{name}", store.id());
+                let note = store.session_note(&name);
                 stage.spawn(&task, |stop| {
                     context.stop = stop;
-                    source::mqtt::run(context, options, client_id)
+                    source::mqtt::run(context, options, client_id, note)
                 });
             }
             #[cfg(feature = "broker")]

@@ -21,6 +21,7 @@ mod ranges;
 mod reader;
 mod repair;
 mod runs;
+mod session_note;
 mod shared;
 mod shelf;
 mod sync;
@@ -45,10 +46,11 @@ use tokio::sync::watch;
 pub use identity::record_id;
 pub use letters::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason, DeadLetters};
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
+pub use session_note::{KnownSession, SessionNote};
 
 use crate::config;
 use crate::metrics::StoreMetrics;
-use crate::name::SinkName;
+use crate::name::{SinkName, SourceName};
 
 /// Number of a record in its queue: consecutive, from 1, never reused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,6 +195,12 @@ impl Store {
     #[must_use]
     pub fn id(&self) -> &str {
         self.identity.id()
+    }
+
+    /// Where a source keeps what it knows of its session at a broker.
+    #[must_use]
+    pub fn session_note(&self, source: &SourceName) -> SessionNote {
+        SessionNote::of(&self.config.data_dir, source)
     }
 
     /// Opens the queue of a sink, repairing what a crash or damage left. A queue is opened once at a time.

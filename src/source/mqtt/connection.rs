@@ -189,6 +189,8 @@ impl Connection<'_> {
                 }
                 // One SUBSCRIBE is outstanding at a time; a SUBACK that nobody waits for has no place and no meaning.
                 Signal::Subscribed(grants) => drop(self.granted.try_send(grants)),
+                // It grants nothing.
+                Signal::Unsubscribed => drop(self.granted.try_send(Vec::new())),
                 Signal::Left => return Ok(()),
                 Signal::Connected { .. } | Signal::Other => {}
             }

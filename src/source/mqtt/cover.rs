@@ -21,7 +21,7 @@ impl Cover {
     /// is joined to a filter that would reach into one. One that overlaps with a plain filter brings a message of its own.
     pub(super) fn of(wanted: &[TopicFilter]) -> Self {
         let (plain, mut special): (Vec<_>, Vec<_>) =
-            wanted.iter().cloned().partition(|filter| filter.plain() == filter.as_str());
+            wanted.iter().cloned().partition(TopicFilter::is_plain);
         special.sort();
         special.dedup();
         let mut cover = Self::default();
@@ -36,7 +36,7 @@ impl Cover {
     fn note_apart(&mut self) {
         for (index, one) in self.filters.iter().enumerate() {
             for other in self.filters.iter().skip(index + 1) {
-                if overlap(one.plain(), other.plain()) {
+                if one.overlaps(other) {
                     self.apart.push((one.clone(), other.clone()));
                 }
             }
@@ -46,13 +46,13 @@ impl Cover {
     fn add(&mut self, mut filter: TopicFilter, special: &[TopicFilter]) {
         let mut index = 0;
         while let Some(other) = self.filters.get(index) {
-            if !overlap(other.plain(), filter.plain()) {
+            if !other.overlaps(&filter) {
                 index += 1;
                 continue;
             }
             let joined = join(other, &filter);
             let reaches = |special: &TopicFilter| {
-                let into = |filter: &TopicFilter| overlap(filter.plain(), special.plain());
+                let into = |filter: &TopicFilter| filter.overlaps(special);
                 into(&joined) && !into(other) && !into(&filter)
             };
             if special.iter().any(reaches) {
@@ -73,28 +73,8 @@ pub(super) fn parts(joined: &TopicFilter, wanted: &[TopicFilter]) -> Vec<TopicFi
     if wanted.contains(joined) {
         return Vec::new();
     }
-    let of_this = |filter: &&TopicFilter| {
-        filter.plain() == filter.as_str() && overlap(filter.plain(), joined.plain())
-    };
+    let of_this = |filter: &&TopicFilter| filter.is_plain() && filter.overlaps(joined);
     wanted.iter().filter(of_this).cloned().collect()
-}
-
-/// Whether some topic matches both.
-fn overlap(left: &str, right: &str) -> bool {
-    let wild = |filter: &str| filter.starts_with(['+', '#']);
-    if (left.starts_with('$') && wild(right)) || (right.starts_with('$') && wild(left)) {
-        return false;
-    }
-    let (mut left, mut right) = (left.split('/'), right.split('/'));
-    loop {
-        match (left.next(), right.next()) {
-            // `a/#` matches `a` too.
-            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
-            (Some(left), Some(right)) if left == right => {}
-            _ => return false,
-        }
-    }
 }
 
 /// The narrowest filter that matches whatever either matches.

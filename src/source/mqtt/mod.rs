@@ -44,14 +44,22 @@ use self::version::Choice;
 use self::wire::Hello;
 use super::{SourceContext, SourceState};
 use crate::config::MqttSource;
+use crate::store::SessionNote;
 
 /// Serves the source until `context.stop` is cancelled, reconnecting for ever. Returns within half a second of that, whatever
 /// the broker does.
 ///
 /// `default_client_id` is used when the config has none; it must be this gateway's own, and the same after a restart.
-pub async fn run(context: SourceContext, config: MqttSource, default_client_id: String) {
+pub async fn run(
+    context: SourceContext,
+    config: MqttSource,
+    default_client_id: String,
+    note: SessionNote,
+) {
     let hello = hello(&config, default_client_id);
-    let mut session = Session::new(&context.subscriptions);
+    let broker = format!("{}:{}", config.host, config.port);
+    let mut session =
+        Session::recall(&context.subscriptions, note, broker, hello.client_id.clone()).await;
     let mut versions = Choice::new(config.protocol);
     let mut waits = Waits::default();
     while !context.stop.is_cancelled() {

@@ -1,10 +1,11 @@
-//! What outlives a connection: the session at the broker, as far as this process knows it, and its subscriptions.
+//! What outlives a connection: the session at the broker, as far as it is known here, and its subscriptions. A note of it outlives
+//! the process.
 
 use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 use tokio::time::{Duration, sleep, timeout};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::cover::{self, Cover};
 use super::failure::Failure;
@@ -12,6 +13,7 @@ use super::wire::{Ended, Grant, Requests, Subscription, Version};
 use crate::config::MqttSource;
 use crate::event::Qos;
 use crate::source::{Problem, SourceContext, SourceState};
+use crate::store::{KnownSession, SessionNote};
 use crate::topic::TopicFilter;
 
 /// Filters of one SUBSCRIBE; some hosted brokers take no more.
@@ -23,8 +25,13 @@ const REFUSED_RETRY: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub(super) struct Session {
     cover: Cover,
-    /// The broker has accepted us before, so it should know us.
-    known: bool,
+    /// What the broker may hold for us.
+    held: KnownSession,
+    note: SessionNote,
+    /// What is in the note: the broker has accepted us before, in this process or an earlier one.
+    noted: Option<KnownSession>,
+    /// The broker has accepted us since this process started.
+    was_connected: bool,
     /// What the session has been granted since this process started.
     granted: BTreeSet<TopicFilter>,
     /// MQTT 3.1.1 has no way to ask for retained messages with a new subscription only.
@@ -32,10 +39,22 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(subscriptions: &[TopicFilter]) -> Self {
+    /// The session of `client_id` at `broker`, as an earlier process noted it.
+    pub(super) async fn recall(
+        subscriptions: &[TopicFilter],
+        note: SessionNote,
+        broker: String,
+        client_id: String,
+    ) -> Self {
+        let is_ours = |found: &KnownSession| found.broker == broker && found.client_id == client_id;
+        let noted = note.read().await.filter(is_ours);
+        let unknown = || KnownSession { broker, client_id, filters: BTreeSet::new() };
         Self {
             cover: Cover::of(subscriptions),
-            known: false,
+            held: noted.clone().unwrap_or_else(unknown),
+            note,
+            noted,
+            was_connected: false,
             granted: BTreeSet::new(),
             repeats_retained: false,
         }
@@ -44,17 +63,18 @@ impl Session {
     /// Notes a CONNACK.
     pub(super) fn resume(&mut self, context: &SourceContext, version: Version, present: bool) {
         let source = &context.name;
-        if self.known {
+        if self.was_connected {
             context.health.metrics.reconnects.inc();
         }
-        if self.known && !present {
+        if self.noted.is_some() && !present {
             context.health.count(Problem::SessionLost);
             warn!(%source, "the broker lost our session: what it held for us is gone; let it keep sessions on disk (Mosquitto: `persistence true`, `autosave_interval 10`)");
         }
         if !present {
             self.granted.clear();
+            self.held.filters.clear();
         }
-        self.known = true;
+        self.was_connected = true;
         self.repeats_retained = version == Version::V311;
     }
 
@@ -72,27 +92,63 @@ impl Session {
             wanted.retain(|filter| !self.granted.contains(filter));
         }
         loop {
-            let mut answers = match inquiry.ask(&wanted).await {
-                Ok(answers) => answers,
+            let refused = match self.subscribe_once(&mut inquiry, &wanted).await {
+                Ok(refused) => refused,
                 Err(failure) => return failure,
             };
-            let parts = inquiry.parts_of(&mut answers.refused);
-            match inquiry.ask(&parts).await {
-                Ok(more) => answers.extend(more),
-                Err(failure) => return failure,
-            }
-            self.granted.extend(answers.granted);
-            inquiry.tell(&answers.refused);
-            if answers.refused.is_empty() {
+            if refused.is_empty() {
                 return std::future::pending().await;
             }
-            wanted = answers.refused.into_iter().map(|(filter, _)| filter).collect();
+            wanted = refused.into_iter().map(|(filter, _)| filter).collect();
             sleep(REFUSED_RETRY).await;
         }
     }
-}
 
-impl Session {
+    /// Asks for filters, then lets go of those that are not wanted any more: the other way round what both match would
+    /// be missed in between. Gives what was refused.
+    async fn subscribe_once(
+        &mut self,
+        inquiry: &mut Inquiry<'_>,
+        wanted: &[TopicFilter],
+    ) -> Result<Vec<Refusal>, Failure> {
+        self.remember(inquiry.context, wanted).await;
+        let mut answers = inquiry.ask(wanted).await?;
+        let parts = inquiry.parts_of(&mut answers.refused);
+        self.remember(inquiry.context, &parts).await;
+        answers.extend(inquiry.ask(&parts).await?);
+        self.granted.extend(answers.granted);
+        inquiry.tell(&answers.refused);
+        for filter in self.unwanted() {
+            inquiry.unsubscribe(&filter).await?;
+            let source = &inquiry.context.name;
+            info!(%source, filter, "unsubscribed: no rule wants it any more");
+            self.held.filters.remove(&filter);
+        }
+        self.remember(inquiry.context, &[]).await;
+        Ok(answers.refused)
+    }
+
+    /// Filters that the session may hold and that are not wanted.
+    fn unwanted(&self) -> Vec<String> {
+        let wanted = self.cover.filters.iter().chain(&self.granted).map(TopicFilter::as_str);
+        let wanted: BTreeSet<&str> = wanted.collect();
+        self.held.filters.iter().filter(|held| !wanted.contains(held.as_str())).cloned().collect()
+    }
+
+    /// Notes that the session may hold `filters` from now on.
+    async fn remember(&mut self, context: &SourceContext, filters: &[TopicFilter]) {
+        self.held.filters.extend(filters.iter().map(ToString::to_string));
+        if self.noted.as_ref() == Some(&self.held) {
+            return;
+        }
+        if let Err(error) = self.note.write(&self.held).await {
+            let source = &context.name;
+            warn!(%source, %error, "what is subscribed cannot be noted: a later config may leave it subscribed");
+        }
+        // Once is enough, also where it failed.
+        self.noted = Some(self.held.clone());
+    }
+
     fn doubled(&self) -> Vec<String> {
         let pairs = self.cover.apart.iter().map(|(one, other)| {
             format!(
@@ -107,8 +163,11 @@ impl Session {
 #[derive(Debug, Default)]
 struct Answers {
     granted: Vec<TopicFilter>,
-    refused: Vec<(TopicFilter, &'static str)>,
+    refused: Vec<Refusal>,
 }
+
+/// A filter that was refused, and why.
+type Refusal = (TopicFilter, &'static str);
 
 impl Answers {
     fn extend(&mut self, more: Self) {
@@ -159,16 +218,26 @@ impl Inquiry<'_> {
             filters.iter().map(|filter| Subscription { filter: filter.clone(), qos }).collect();
         let sent = self.requests.subscribe(&subscriptions).await;
         sent.map_err(|Ended| Failure::closed_by_broker())?;
-        // Messages may come first, and many; a broker that answers nothing is not waited for.
+        self.answer("no SUBACK for a SUBSCRIBE").await
+    }
+
+    async fn unsubscribe(&mut self, filter: &str) -> Result<(), Failure> {
+        let sent = self.requests.unsubscribe(filter).await;
+        sent.map_err(|Ended| Failure::closed_by_broker())?;
+        self.answer("no UNSUBACK for an UNSUBSCRIBE").await.map(drop)
+    }
+
+    /// Messages may come first, and many; a broker that answers nothing is not waited for.
+    async fn answer(&mut self, missing: &str) -> Result<Vec<Grant>, Failure> {
         match timeout(2 * self.source.keep_alive, self.grants.recv()).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(Failure::closed_by_broker()),
-            Err(_) => Err(Failure::protocol(&"no SUBACK for a SUBSCRIBE")),
+            Err(_) => Err(Failure::protocol(&missing)),
         }
     }
 
     /// Takes the refused filters that were joined from several out of `refused` and gives what they were joined from.
-    fn parts_of(&mut self, refused: &mut Vec<(TopicFilter, &'static str)>) -> Vec<TopicFilter> {
+    fn parts_of(&mut self, refused: &mut Vec<Refusal>) -> Vec<TopicFilter> {
         let mut parts = Vec::new();
         refused.retain(|(filter, why)| {
             let of_this = cover::parts(filter, &self.context.subscriptions);
@@ -192,7 +261,7 @@ impl Inquiry<'_> {
         ));
     }
 
-    fn tell(&self, refused: &[(TopicFilter, &'static str)]) {
+    fn tell(&self, refused: &[Refusal]) {
         let refused = refused.iter().map(|(filter, why)| {
             format!(
                 "the broker refuses the subscription `{filter}` ({why}): allow it for this client, or take it out of the rules"

@@ -61,6 +61,11 @@ impl Mosquitto {
         child.wait().unwrap();
     }
 
+    /// What it knew of its clients is gone; while it is stopped.
+    pub fn forget_sessions(&self) {
+        fs::remove_file(self.directory.path().join("mosquitto.db")).unwrap();
+    }
+
     /// The URL of a source.
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)

@@ -4,6 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::event::{Event, MessageIds, Qos};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, SourceState};
+use crate::store::SessionNote;
 use crate::topic::TopicFilter;
 
 /// Longer than anything here takes on a loaded machine.
@@ -54,6 +56,7 @@ pub(super) struct Rig {
     pub(super) incoming: mpsc::Receiver<Incoming>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    _data_dir: TempDir,
 }
 
 impl Rig {
@@ -66,6 +69,7 @@ impl Rig {
         filters: &[&str],
         intake_bytes_max: usize,
     ) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
         let (intake, incoming) = Intake::bounded(NonZeroUsize::new(intake_bytes_max).unwrap());
         let name = SourceName::new("plant").unwrap();
         let reasons = Problem::ALL.map(Problem::reason);
@@ -80,9 +84,10 @@ impl Rig {
             health: health.clone(),
             stop: stop.clone(),
         };
+        let note = SessionNote::of(data_dir.path(), &context.name);
         let task =
-            tokio::spawn(super::super::run(context, config, "waypost-under-test".to_owned()));
-        Self { health, incoming, stop, task }
+            tokio::spawn(super::super::run(context, config, "waypost-under-test".to_owned(), note));
+        Self { health, incoming, stop, task, _data_dir: data_dir }
     }
 
     /// Waits for the state to be as wanted.

@@ -52,6 +52,8 @@ pub(super) enum Signal {
     Published(Publication),
     /// SUBACK: one grant per filter of the SUBSCRIBE that is outstanding.
     Subscribed(Vec<Grant>),
+    /// UNSUBACK.
+    Unsubscribed,
     /// Our DISCONNECT is written; nothing follows.
     Left,
     /// Nothing that matters here: pings, packets sent.
@@ -110,7 +112,7 @@ enum Sender {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended;
 
-/// Requests that wait: a SUBSCRIBE and a DISCONNECT at most.
+/// Requests that wait: a SUBSCRIBE or UNSUBSCRIBE, and a DISCONNECT at most.
 const REQUESTS_MAX: usize = 8;
 /// This end publishes nothing, so few packet ids are enough.
 const OUTGOING_MAX: u16 = 64;
@@ -146,6 +148,14 @@ impl Requests {
         match &self.0 {
             Sender::V311(client) => v311::subscribe(client, filters).await,
             Sender::V5(client) => v5::subscribe(client, filters).await,
+        }
+    }
+
+    /// Sends an UNSUBSCRIBE for one filter. The answer to the last request must have come before.
+    pub(super) async fn unsubscribe(&self, filter: &str) -> Result<(), Ended> {
+        match &self.0 {
+            Sender::V311(client) => client.unsubscribe(filter).await.map_err(|_| Ended),
+            Sender::V5(client) => client.unsubscribe(filter).await.map_err(|_| Ended),
         }
     }
 

@@ -80,6 +80,7 @@ pub(super) async fn poll(wire: &mut EventLoop) -> Result<Signal, Failure> {
         Ok(Event::Incoming(Packet::SubAck(answer))) => {
             Ok(Signal::Subscribed(answer.return_codes.into_iter().map(grant).collect()))
         }
+        Ok(Event::Incoming(Packet::UnsubAck(_))) => Ok(Signal::Unsubscribed),
         Ok(Event::Outgoing(Outgoing::Disconnect)) => Ok(Signal::Left),
         Ok(Event::Incoming(_) | Event::Outgoing(_)) => Ok(Signal::Other),
         Err(error) => Err(failure(error)),

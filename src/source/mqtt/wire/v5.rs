@@ -76,6 +76,7 @@ impl Polled {
             Ok(Event::Incoming(Packet::SubAck(answer))) => {
                 Ok(Signal::Subscribed(answer.return_codes.into_iter().map(grant).collect()))
             }
+            Ok(Event::Incoming(Packet::UnsubAck(_))) => Ok(Signal::Unsubscribed),
             Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => Ok(Signal::Left),
             Ok(Event::Incoming(_) | Event::Outgoing(_)) => Ok(Signal::Other),
             Err(error) => Err(failure(error)),
