@@ -76,6 +76,8 @@ fn take_in(report: &mut Report, gateway: &Waypost, plan: &Plan, tally: &Arc<Tall
     }
     let took = started.elapsed();
     publishers.join();
+    let again = gateway.metrics().get("waypost_events_redelivered_total", "source=\"local\"");
+    assert_eq!(again, Some(0.0), "the connection broke:\n{}", gateway.log());
     let rate = plan.messages as f64 / took.as_secs_f64();
     report.figure("backlog: taken in", rate, "events/s", Target::None);
     let peak = mebibytes(process::usage(gateway.pid()).rss_peak_bytes);
@@ -95,6 +97,10 @@ fn drain(report: &mut Report, gateway: &Waypost, port: u16, tally: &Arc<Tally>, 
     report.figure("backlog: drained", rate, "events/s", Target::None);
     let repeats = tally.repeats() as f64;
     report.figure("backlog: received twice", repeats, "records", Target::None);
+    // Sent again by the broker, each a record of its own; the rest would be ours.
+    let again = gateway.metrics().get("waypost_queue_enqueued_total", "sink=\"cloud\"");
+    let name = "backlog: of these sent again by the broker";
+    report.figure(name, again.unwrap_or_default(), "records", Target::None);
     let peak = mebibytes(process::usage(gateway.pid()).rss_peak_bytes);
     report.figure("backlog: peak RSS draining", peak, "MiB", Target::Under(64.0));
 

@@ -36,6 +36,11 @@ impl Meter {
         Self { pid, before: process::usage(pid) }
     }
 
+    /// Of a gateway that is yet to start: its start is part of the job.
+    fn of_start(pid: u32) -> Self {
+        Self { pid, before: Usage::default() }
+    }
+
     fn stop(self, messages: usize, took: Duration) -> Outcome {
         let after = process::usage(self.pid);
         let messages = messages as f64;
@@ -81,9 +86,9 @@ pub fn queued(more: &'static str, plan: impl Fn(&Mosquitto) -> Plan) -> Outcome 
     let mut gateway = gateway::start(&broker, &[Sink::all_to(receiver.port, more)]);
     gateway.terminate();
     plan.start(&tally).join();
-    gateway.launch();
-    let meter = Meter::start(&gateway);
     let started = Instant::now();
+    gateway.launch();
+    let meter = Meter::of_start(gateway.pid());
     tally.wait("messages received", plan.messages, Tally::distinct);
     let outcome = meter.stop(plan.messages, tally.last() - started);
     check(&gateway, &tally);

@@ -169,7 +169,7 @@ impl Connection<'_> {
         session: &mut Session,
     ) -> Result<(), Failure> {
         tokio::select! {
-            ended = self.receive(wire) => ended,
+            ended = self.receive(wire, relay) => ended,
             failure = self.acknowledge(relay) => Err(failure),
             _ = self.backlog.forward(&self.context.intake) => Ok(()),
             failure = session.subscribe(self.context, self.source, requests, grants) => Err(failure),
@@ -177,7 +177,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn receive(&self, mut wire: Wire) -> Result<(), Failure> {
+    async fn receive(&self, mut wire: Wire, relay: &Relay) -> Result<(), Failure> {
         loop {
             let signal = wire.poll().await?;
             self.polls.fetch_add(1, Ordering::Relaxed);
@@ -186,6 +186,9 @@ impl Connection<'_> {
                     if !self.leaving.load(Ordering::Relaxed) && !self.take(publication).await? {
                         return Ok(());
                     }
+                    timeout(self.source.keep_alive, relay.within_bound())
+                        .await
+                        .map_err(|_| Failure::acknowledgements_unread())?;
                 }
                 // One SUBSCRIBE is outstanding at a time; a SUBACK that nobody waits for has no place and no meaning.
                 Signal::Subscribed(grants) => drop(self.granted.try_send(grants)),

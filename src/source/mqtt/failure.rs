@@ -66,6 +66,13 @@ impl Failure {
         )
     }
 
+    pub(super) fn acknowledgements_unread() -> Self {
+        Self::new(
+            FailureKind::Silent,
+            "the broker has read no acknowledgement for a whole keep-alive: the link is dead, or the broker is stuck",
+        )
+    }
+
     pub(super) fn no_connack() -> Self {
         Self::new(
             FailureKind::Unreachable,

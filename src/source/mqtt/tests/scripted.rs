@@ -192,6 +192,25 @@ async fn a_silent_broker_is_given_up_after_two_keep_alives() {
 }
 
 #[tokio::test]
+async fn a_broker_that_sends_messages_is_alive_though_it_answers_no_ping() {
+    let talks = [MqttProtocol::V5, MqttProtocol::V311].map(|protocol| async move {
+        let peer = Peer::bind().await;
+        let mut rig = Rig::start(config(peer.port, protocol), &["t/#"]);
+        let mut talk = peer.welcome(false).await;
+        rig.connected().await;
+        // Past the second ping after one that was not answered, with a keep-alive of 5 s.
+        for id in 1..=32 {
+            talk.publish(b"t/1", 1, id, b"x").await;
+            rig.accept().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(rig.problems(Problem::Silent), 0, "given up in {protocol:?}");
+        rig.stop().await;
+    });
+    futures_util::future::join_all(talks).await;
+}
+
+#[tokio::test]
 async fn a_broker_without_keep_alive_is_not_flooded_with_pings() {
     let peer = Peer::bind().await;
     let rig = Rig::start(config(peer.port, MqttProtocol::V5), &["t/#"]);

@@ -24,6 +24,9 @@ use crate::source::mqtt::ledger::Receipt;
 
 /// Bytes taken from one side before they are given to the other.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// Acknowledgements that may wait for a broker that does not read them, before no more of its messages are: as many
+/// as there are packet ids. Mosquitto 2.0 reads one packet of each connection in turn and sends regardless.
+const DUE_BYTES_MAX: usize = 4 * 65_536;
 /// First bytes of the packets that acknowledge.
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
@@ -63,9 +66,10 @@ impl Rendezvous {
 #[derive(Debug, Default)]
 pub(in crate::source::mqtt) struct Relay {
     seen: Mutex<Seen>,
-    /// PUBACK and PUBREC packets that wait to be written, in order. One for each message that the broker sent at most.
+    /// PUBACK and PUBREC packets that wait to be written, in order.
     due: Mutex<BytesMut>,
     due_changed: Notify,
+    due_taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +120,17 @@ impl Relay {
         }
         drop(due);
         self.due_changed.notify_one();
+    }
+
+    /// Waits while more acknowledgements than the bound wait to be written. Cancel safe.
+    pub(in crate::source::mqtt) async fn within_bound(&self) {
+        loop {
+            let taken = self.due_taken.notified();
+            if self.due.lock().unwrap_or_else(PoisonError::into_inner).len() <= DUE_BYTES_MAX {
+                return;
+            }
+            taken.await;
+        }
     }
 
     /// Whether the broker answered a CONNECT of MQTT 5 with the CONNACK of an older version that refuses it.
@@ -181,6 +196,8 @@ impl Relay {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         out.extend_from_slice(&due);
         due.clear();
+        drop(due);
+        self.due_taken.notify_waiters();
     }
 
     async fn carry_bytes(
@@ -301,7 +318,53 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn acknowledgements_that_a_broker_does_not_read_hold_up_its_messages() {
+        let relay = Relay::default();
+        let rendezvous = Rendezvous::open().unwrap();
+        let library = UnixStream::from_std(connect_abstract(rendezvous.name())).unwrap();
+        let (ours, mut broker) = tokio::io::duplex(64);
+        let carried = relay.run(rendezvous, Link::Bytes(Box::new(ours)));
+        let receipts: Vec<Receipt> =
+            (1..=u16::MAX).map(|packet_id| Receipt { packet_id, qos: Qos::AtLeastOnce }).collect();
+        let rest = async {
+            // What the relay has taken to write does not count any more.
+            relay.acknowledge(&receipts);
+            while !relay.due.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            relay.acknowledge(&receipts);
+            relay.acknowledge(&receipts);
+            let held = tokio::time::timeout(Duration::from_millis(50), relay.within_bound()).await;
+            assert!(held.is_err(), "nothing is held up");
+            let mut read = vec![0; 4 * receipts.len()];
+            broker.read_exact(&mut read).await.unwrap();
+            assert_eq!(read[..4], [PUBACK, 2, 0, 1]);
+            assert_eq!(read[read.len() - 4..], [PUBACK, 2, 0xff, 0xff]);
+            tokio::time::timeout(PATIENCE, relay.within_bound())
+                .await
+                .expect("read and free again");
+        };
+        tokio::select! {
+            () = carried => panic!("the relay ended"),
+            () = rest => drop(library),
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn connect_abstract(name: &str) -> std::os::unix::net::UnixStream {
+        use std::os::linux::net::SocketAddrExt as _;
+        let name = name.strip_prefix('\0').unwrap();
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        let stream = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    }
 
     #[test]
     fn packets_end_where_they_end_however_they_are_cut() {

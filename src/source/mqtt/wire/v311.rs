@@ -70,7 +70,12 @@ fn ready_for_old_releases() -> &'static MqttState {
 }
 
 pub(super) async fn poll(wire: &mut EventLoop) -> Result<Signal, Failure> {
-    match wire.poll().await {
+    let event = wire.poll().await;
+    if matches!(event, Ok(Event::Incoming(_))) {
+        // Any packet proves the link; the answer to a ping may stand behind millions of messages.
+        wire.state.await_pingresp = false;
+    }
+    match event {
         Ok(Event::Incoming(Packet::Publish(publish))) => {
             Ok(Signal::Published(publication(publish)))
         }

@@ -68,7 +68,12 @@ fn ready_for_old_releases() -> &'static MqttState {
 
 impl Polled {
     pub(super) async fn poll(&mut self) -> Result<Signal, Failure> {
-        match self.event_loop.poll().await {
+        let event = self.event_loop.poll().await;
+        if matches!(event, Ok(Event::Incoming(_))) {
+            // Any packet proves the link; the answer to a ping may stand behind millions of messages.
+            self.event_loop.state.await_pingresp = false;
+        }
+        match event {
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 Ok(Signal::Published(publication(publish)))
             }
