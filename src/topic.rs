@@ -152,8 +152,9 @@ impl TopicFilter {
     }
 }
 
-/// MQTT 5 section 4.7, on a filter without a prefix.
-fn levels_match(filter: &str, topic: &str) -> bool {
+/// MQTT 5 section 4.7, on a filter without a prefix; neither text is checked.
+#[must_use]
+pub fn levels_match(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }

@@ -6,12 +6,14 @@
 mod check;
 mod demo;
 mod hash_password;
+mod input;
 mod logging;
 mod receive;
 mod rule;
 mod run;
 mod status;
 mod table;
+mod template;
 
 use std::io;
 use std::path::PathBuf;
@@ -76,9 +78,12 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
     Receive(receive::ReceiveArguments),
-    /// Look at the rule language
+    /// Try rules without a broker or a service, and look at their language
     #[command(subcommand)]
     Rule(rule::RuleCommand),
+    /// Try templates
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
     /// Read a password from standard input and print the hash that a broker user needs
     HashPassword,
 }
@@ -110,9 +115,10 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Rule(command) => rule::rule(&command),
+        Command::Template(command) => template::template(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Receive(arguments) => receive::receive(&arguments),
-        Command::Rule(command) => rule::rule(&command),
         Command::HashPassword => hash_password::run(),
     };
     match result {

@@ -119,7 +119,8 @@ impl fmt::Display for Finding {
 
 impl Place {
     /// The place of `span`, in bytes, in `text`. A span over several lines is marked on its first.
-    pub(super) fn new(file: &str, text: &str, span: Range<usize>) -> Self {
+    #[must_use]
+    pub fn new(file: &str, text: &str, span: Range<usize>) -> Self {
         let start = floor_boundary(text, span.start);
         let end = floor_boundary(text, span.end.max(start));
         let (before, rest) = text.split_at(start);

@@ -3,8 +3,11 @@
 //! Built once from the config; routing an event allocates nothing. An event that several rules send to one sink is
 //! one record for each of these rules: rules are independent, as in EMQX.
 
+pub mod events;
 pub mod functions;
+pub mod program;
 pub mod run;
+pub mod sql;
 mod subscriptions;
 pub mod value;
 

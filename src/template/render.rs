@@ -37,6 +37,17 @@ impl Template {
     }
 }
 
+impl Template {
+    /// The paths that lead nowhere in `data`, as they are written, in order.
+    #[must_use]
+    pub fn missing(&self, data: &Value) -> Vec<String> {
+        let mut decoded = Decoded::default();
+        let places = self.placeholders();
+        let missing = places.filter(|place| lookup(&place.keys, data, &mut decoded).is_none());
+        missing.map(|place| place.keys.join(".")).collect()
+    }
+}
+
 impl Placeholder {
     fn write<'data>(&self, data: &'data Value, decoded: &mut Decoded<'data>, text: &mut String) {
         let value = lookup(&self.keys, data, decoded);

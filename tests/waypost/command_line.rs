@@ -44,7 +44,8 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           status         Show what a running Waypost is doing
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
-          rule           Look at the rule language
+          rule           Try rules without a broker or a service, and look at their language
+          template       Try templates
           hash-password  Read a password from standard input and print the hash that a broker user needs
           help           Print this message or the help of the given subcommand(s)
 

@@ -31,3 +31,4 @@ mod requests;
 mod rules;
 mod sources;
 mod tutorial;
+mod vectors;

@@ -54,3 +54,84 @@ fn the_functions_are_listed_by_family() {
         "Texts                 substr(text: text, start: integer[, length: integer]) -> text";
     assert_eq!(texts, Some(expected));
 }
+
+/// What `rule test` says of an event from a file.
+#[track_caller]
+fn tested(sql: &str, event: &str, more: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("event.json"), event).unwrap();
+    let output = command()
+        .args(["rule", "test", "--sql", sql, "--event", "event.json"])
+        .args(more)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_rule_is_tried_on_an_event() {
+    const EVENT: &str =
+        r#"{"topic": "plant/7/temp", "qos": 1, "payload": "{\"temp\": 31.5, \"tags\": [\"a\"]}"}"#;
+    let sql =
+        "SELECT topic(2) as pump, payload.temp as temp FROM \"plant/#\" WHERE payload.temp > 30";
+    expect![[r#"
+        exit 0
+        {
+          "pump": "7",
+          "temp": 31.5
+        }
+    "#]]
+    .assert_eq(&tested(sql, EVENT, &[]));
+    expect![[r#"
+        exit 0
+        {"outcome":"matched","outputs":[{"pump":"7","temp":31.5}]}
+    "#]]
+    .assert_eq(&tested(sql, EVENT, &["--json"]));
+    expect![[r#"
+        exit 1
+        not matched, because `payload.temp > 40` is false: it compares 31.5 > 40
+    "#]]
+    .assert_eq(&tested(
+        "SELECT * FROM \"plant/#\" WHERE qos = 1 and payload.temp > 40",
+        EVENT,
+        &[],
+    ));
+    expect![[r#"
+        exit 1
+        not matched, because FROM "office/#" does not have the topic `plant/7/temp`
+    "#]]
+    .assert_eq(&tested("SELECT * FROM \"office/#\"", EVENT, &[]));
+    expect![[r#"
+        exit 0
+        {"outcome":"not_matched","because":"FROM \"plant/#\" does not have the topic `$events/client/connected`"}
+    "#]]
+    .assert_eq(&tested(sql, EVENT, &["--event-topic", "$events/client/connected", "--json"]));
+    expect![[r#"
+        exit 1
+        error: `-` needs numbers, not a text, "plant/7/temp"
+    "#]]
+    .assert_eq(&tested("SELECT topic - 1 as x FROM \"plant/#\"", EVENT, &[]));
+}
+
+#[test]
+fn a_wrong_rule_is_shown_with_every_place_that_is_wrong() {
+    let sql = "SELECT\n  uper(topic) as a,\n  substr(topic) as b\nFROM \"plant/#\"";
+    expect![[r#"
+        exit 1
+        error: there is no function `uper`; did you mean `upper`?
+         --> sql:2:3
+          |
+        2 |   uper(topic) as a,
+          |   ^^^^
+
+        `substr` takes 2 or 3 arguments, not 1: substr(text: text, start: integer[, length: integer]) -> text
+         --> sql:3:3
+          |
+        3 |   substr(topic) as b
+          |   ^^^^^^
+    "#]]
+    .assert_eq(&tested(sql, "{}", &[]));
+}

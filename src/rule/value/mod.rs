@@ -162,17 +162,42 @@ impl Value {
         }
     }
 
-    /// A share of memory and work that this value stands for; what bounds on outputs count.
+    /// The bytes that this value stands for when it is written out, roughly; `None` when they are more than `most`, which
+    /// is found out without walking further: shared parts can stand for more than memory holds.
+    #[must_use]
+    pub fn weight_up_to(&self, most: usize) -> Option<usize> {
+        let mut left = most;
+        self.weigh(&mut left).then(|| most - left)
+    }
+
+    /// As [`Self::weight_up_to`], for a value that is known to be bounded.
     #[must_use]
     pub fn weight(&self) -> usize {
+        self.weight_up_to(usize::MAX).unwrap_or(usize::MAX)
+    }
+
+    fn weigh(&self, left: &mut usize) -> bool {
         const FLAT: usize = 16;
-        match self {
-            Self::Text(text) => FLAT + text.len(),
-            Self::Array(elements) => FLAT + elements.iter().map(Self::weight).sum::<usize>(),
-            Self::Map(map) => {
-                FLAT + map.iter().map(|(key, value)| key.len() + value.weight()).sum::<usize>()
+        let mut take = |bytes: usize| match left.checked_sub(bytes) {
+            Some(rest) => {
+                *left = rest;
+                true
             }
-            _ => FLAT,
+            None => false,
+        };
+        match self {
+            Self::Text(text) => take(FLAT + text.len()),
+            Self::Array(elements) => {
+                take(FLAT) && elements.iter().all(|element| element.weigh(left))
+            }
+            Self::Map(map) => {
+                take(FLAT)
+                    && map.iter().all(|(key, value)| {
+                        let key_fits = left.checked_sub(key.len()).map(|rest| *left = rest);
+                        key_fits.is_some() && value.weigh(left)
+                    })
+            }
+            _ => take(FLAT),
         }
     }
 }

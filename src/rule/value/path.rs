@@ -39,7 +39,7 @@ impl Value {
     #[must_use]
     pub fn element(&self, index: Index) -> Self {
         let of = |elements: &[Self]| {
-            let position = position(index, elements.len())?;
+            let position = index.position(elements.len())?;
             elements.get(position).cloned()
         };
         let found = match self {
@@ -73,7 +73,7 @@ impl Value {
             Index::Head => Arc::make_mut(elements).insert(0, value),
             Index::Tail => Arc::make_mut(elements).push(value),
             Index::At(_) => {
-                let position = position(index, elements.len());
+                let position = index.position(elements.len());
                 if let Some(element) =
                     position.and_then(|position| Arc::make_mut(elements).get_mut(position))
                 {
@@ -84,13 +84,16 @@ impl Value {
     }
 }
 
-/// Where an index points to in an array of this length, from 0 on.
-fn position(index: Index, length: usize) -> Option<usize> {
-    let Index::At(index) = index else { return None };
-    let distance = usize::try_from(index.unsigned_abs()).ok()?;
-    match index {
-        1.. => distance.checked_sub(1),
-        0 => None,
-        i64::MIN..0 => length.checked_sub(distance),
+impl Index {
+    /// Where it points to in an array of this length, from 0 on; `None` where nothing is.
+    #[must_use]
+    pub fn position(self, length: usize) -> Option<usize> {
+        let Self::At(index) = self else { return None };
+        let distance = usize::try_from(index.unsigned_abs()).ok()?;
+        match index {
+            1.. => distance.checked_sub(1).filter(|position| *position < length),
+            0 => None,
+            i64::MIN..0 => length.checked_sub(distance),
+        }
     }
 }

@@ -1,0 +1,94 @@
+//! What became of an event in a rule, as text and as JSON.
+
+use crate::config::{Finding, Place};
+use crate::rule::program::{Input, Outcome, Program};
+use crate::rule::sql::SqlError;
+use crate::rule::value::{Map, Value};
+
+/// What `waypost rule test` found out.
+#[derive(Debug)]
+pub(super) enum Tested {
+    /// What the rule puts out, one object each.
+    Matched(Vec<Map>),
+    /// Why the rule does not want the event.
+    NotMatched(String),
+    /// Why the rule cannot be applied.
+    Failed(String),
+}
+
+/// Applies a rule, in SQL, to the columns of an event.
+pub(super) fn test_sql(sql: &str, columns: &Map, event_topic: Option<&str>) -> Tested {
+    match Program::new(sql) {
+        Ok(program) => test_program(&program, columns, event_topic),
+        Err(errors) => Tested::Failed(mistakes(sql, &errors)),
+    }
+}
+
+/// Applies a rule to the columns of an event. Without a topic, the event's own is looked for in `FROM`; an event that has
+/// none is in every `FROM`.
+pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option<&str>) -> Tested {
+    let own = columns.get(b"topic").and_then(Value::as_str);
+    if let Some(topic) = event_topic.or(own).filter(|topic| !program.is_from(topic)) {
+        return Tested::NotMatched(program.why_not_from(topic));
+    }
+    let input = Input::new(columns);
+    match program.apply(&input) {
+        Ok(Outcome::Outputs(outputs)) => Tested::Matched(outputs),
+        Ok(Outcome::NotMatched) => Tested::NotMatched(program.why_not(&input)),
+        Err(error) => Tested::Failed(error.message),
+    }
+}
+
+/// The columns of an event given as JSON, where `{"$undefined": true}` is a column that is there and undefined.
+pub(super) fn columns(event: &Value) -> Result<Map, String> {
+    let Some(columns) = event.as_map() else {
+        return Err(format!("an event is an object of its columns, not {}", event.kind()));
+    };
+    let entries = columns.iter().map(|(name, value)| {
+        let marked = value.as_map().is_some_and(|map| {
+            map.len() == 1 && map.get(b"$undefined") == Some(&Value::Bool(true))
+        });
+        (name.clone(), if marked { Value::Undefined } else { value.clone() })
+    });
+    Ok(Map::from_entries(entries.collect()))
+}
+
+/// Every mistake with its place in the SQL.
+fn mistakes(sql: &str, errors: &[SqlError]) -> String {
+    let findings = errors.iter().map(|error| {
+        let place = Place::new("sql", sql, error.span.start..error.span.end);
+        let finding =
+            Finding { key: String::new(), message: error.message.clone(), place: Some(place) };
+        finding.to_string()
+    });
+    findings.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+impl Tested {
+    /// One JSON object on one line.
+    pub(super) fn to_json(&self) -> String {
+        let text = |text: &String| Value::from(text.clone());
+        let entries = match self {
+            Self::Matched(outputs) => {
+                let outputs = outputs.iter().map(|output| Value::map(output.clone()));
+                vec![
+                    ("outcome", Value::from("matched")),
+                    ("outputs", Value::array(outputs.collect())),
+                ]
+            }
+            Self::NotMatched(because) => {
+                vec![("outcome", Value::from("not_matched")), ("because", text(because))]
+            }
+            Self::Failed(error) => vec![("outcome", Value::from("error")), ("error", text(error))],
+        };
+        let mut line = Vec::new();
+        for (place, (key, value)) in entries.iter().enumerate() {
+            line.extend_from_slice(if place == 0 { b"{\"" } else { b",\"" });
+            line.extend_from_slice(key.as_bytes());
+            line.extend_from_slice(b"\":");
+            value.write_json(&mut line);
+        }
+        line.push(b'}');
+        String::from_utf8_lossy(&line).into_owned()
+    }
+}

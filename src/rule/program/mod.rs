@@ -1,0 +1,278 @@
+//! Rules that run: compiled once, applied to events.
+//!
+//! Applying is pure but for the functions that read the clock or draw lots, never waits, never panics, and is bounded in
+//! steps and in the bytes that it puts out. The payload of an event is parsed at most once, and only when a rule looks
+//! into it.
+
+mod compile;
+mod evaluate;
+mod explain;
+mod input;
+mod node;
+mod scope;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::{OUTPUT_BYTES_MAX, STEPS_MAX};
+pub use input::{Columns, Input};
+
+use bytes::Bytes;
+
+use self::compile::Compiler;
+use self::evaluate::Run;
+use self::node::{Condition, Field};
+use self::scope::{Layer, Scope};
+use super::run::RunError;
+use super::sql::{self, Query, SqlError, What};
+use super::value::{Map, Value};
+use crate::rule::events;
+use crate::topic::TopicFilter;
+
+/// A rule ready to be applied.
+#[derive(Debug, Clone)]
+pub struct Program {
+    tree: Query,
+    topics: Box<[TopicFilter]>,
+    body: Body,
+    condition: Option<Condition>,
+}
+
+#[derive(Debug, Clone)]
+enum Body {
+    Select(Box<[Field]>),
+    Foreach(Box<Foreach>),
+}
+
+#[derive(Debug, Clone)]
+struct Foreach {
+    fields: Box<[Field]>,
+    /// The alias of the last field.
+    element: Bytes,
+    each: Option<Box<[Field]>>,
+    condition: Option<Condition>,
+}
+
+/// What a rule makes of an event that is in its `FROM`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// What is selected, one for each element with `FOREACH`.
+    Outputs(Vec<Map>),
+    /// `WHERE` does not hold.
+    NotMatched,
+}
+
+impl Program {
+    /// Parses and compiles a rule. Every mistake is told, in the order of the text.
+    pub fn new(sql: &str) -> Result<Self, Vec<SqlError>> {
+        let tree = sql::parse(sql).map_err(|error| vec![error])?;
+        let mut compiler = Compiler::default();
+        let body = compiler.body(&tree.what);
+        let condition = tree.condition.as_ref().map(|condition| compiler.condition(condition));
+        let mut errors = compiler.errors;
+        let mut topics = Vec::with_capacity(tree.topics.len());
+        for topic in &tree.topics {
+            match TopicFilter::new(&events::topic_in_use(&topic.text)) {
+                Ok(filter) => topics.push(filter),
+                Err(error) => {
+                    errors.push(SqlError::new(
+                        topic.span,
+                        format!("{topic} is no topic filter: {error}"),
+                    ));
+                }
+            }
+        }
+        errors.sort_by_key(|error| error.span.start);
+        if errors.is_empty() {
+            Ok(Self { tree, topics: topics.into(), body, condition })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The rule as it was written, in the form in which trees are printed.
+    #[must_use]
+    pub fn tree(&self) -> &Query {
+        &self.tree
+    }
+
+    /// The filters of `FROM`; event topics in the spelling in use.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicFilter] {
+        &self.topics
+    }
+
+    /// Whether it selects every event as it is: `SELECT *`.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        matches!(&self.body, Body::Select(fields) if matches!(**fields, [Field::All]))
+    }
+
+    /// Whether `FROM` has a topic, which for what is no message is that of the event, as `$events/client/connected`.
+    #[must_use]
+    pub fn is_from(&self, topic: &str) -> bool {
+        let topic = events::topic_in_use(topic);
+        self.topics.iter().any(|filter| crate::topic::levels_match(filter.plain(), &topic))
+    }
+
+    /// Applies the rule to an event that is in its `FROM`.
+    pub fn apply(&self, input: &Input<'_>) -> Result<Outcome, RunError> {
+        let mut run = Run::new();
+        let outputs = match &self.body {
+            Body::Select(fields) => {
+                let scope = Scope { top: None, over: &[], input };
+                let output = run.select(fields, &scope)?;
+                let selected = Scope { over: &[&output], ..scope };
+                if !run.holds(self.condition.as_ref(), &selected)? {
+                    return Ok(Outcome::NotMatched);
+                }
+                let map = output.map;
+                run.put_out(&Value::map(map.clone()))?;
+                vec![map]
+            }
+            Body::Foreach(foreach) => {
+                let (selected, elements) = run.collect(&foreach.fields, &foreach.element, input)?;
+                let scope = Scope { top: None, over: &[&selected], input };
+                if !run.holds(self.condition.as_ref(), &scope)? {
+                    return Ok(Outcome::NotMatched);
+                }
+                run.walk(foreach, &selected, &elements, input)?
+            }
+        };
+        Ok(Outcome::Outputs(outputs))
+    }
+}
+
+impl Compiler {
+    fn body(&mut self, what: &What) -> Body {
+        match what {
+            What::Select(fields) => Body::Select(self.fields(fields)),
+            What::Foreach { fields, each, condition } => {
+                let element = self.element(fields);
+                Body::Foreach(Box::new(Foreach {
+                    fields: self.fields(fields),
+                    element,
+                    each: each.as_ref().map(|each| self.fields(each)),
+                    condition: condition.as_ref().map(|condition| self.condition(condition)),
+                }))
+            }
+        }
+    }
+
+    /// The name under which `DO` and `INCASE` see an element.
+    fn element(&mut self, fields: &[sql::Field]) -> Bytes {
+        match fields.last() {
+            Some(sql::Field::One { alias: Some(alias), .. }) => {
+                if !alias.steps.is_empty() {
+                    let message = "the elements of `FOREACH` need one name, not a path";
+                    self.errors.push(SqlError::new(alias.span, message));
+                }
+                alias.first.text.clone()
+            }
+            Some(sql::Field::All(span)) => {
+                self.errors.push(SqlError::new(*span, "`FOREACH` needs an array, not `*`"));
+                Bytes::new()
+            }
+            Some(sql::Field::One { .. }) | None => Bytes::from_static(b"item"),
+        }
+    }
+}
+
+impl Run {
+    /// `SELECT` and `DO`: fields left to right, each sees what was selected before it.
+    fn select(&mut self, fields: &[Field], below: &Scope<'_>) -> Result<Layer, RunError> {
+        let mut output = Layer::default();
+        for field in fields {
+            match field {
+                Field::All => {
+                    let all = below.all();
+                    self.spend(all.len())?;
+                    output.put_all(&all);
+                }
+                Field::One { value, to, in_place } => {
+                    let scope = Scope { top: Some(&output), ..*below };
+                    let value = self.value(value, &scope)?;
+                    self.put(&mut output, to, value, *in_place, below)?;
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn put(
+        &mut self,
+        output: &mut Layer,
+        to: &node::Path,
+        value: Value,
+        in_place: bool,
+        below: &Scope<'_>,
+    ) -> Result<(), RunError> {
+        output.put(to, value, in_place, below, self)?;
+        if let Some(whole) = output.map.get(&to.first).filter(|_| !to.steps.is_empty()) {
+            self.check_weight(whole)?;
+        }
+        Ok(())
+    }
+
+    /// The fields of `FOREACH`: what they select, and the elements of the last.
+    fn collect(
+        &mut self,
+        fields: &[Field],
+        element: &Bytes,
+        input: &Input<'_>,
+    ) -> Result<(Layer, Vec<Value>), RunError> {
+        let below = Scope { top: None, over: &[], input };
+        let mut output = Layer::default();
+        let mut elements = Vec::new();
+        for (place, field) in fields.iter().enumerate() {
+            let Field::One { value, to, in_place } = field else {
+                let message = "`FOREACH` cannot walk `*`";
+                return Err(RunError::new(super::run::Reason::WrongType, message));
+            };
+            let scope = Scope { top: Some(&output), ..below };
+            let value = self.value(value, &scope)?;
+            let last = place + 1 == fields.len();
+            if last {
+                elements = elements_of(&value);
+            }
+            // A value without a name of its own is seen as `item` only.
+            let unnamed = last && !*in_place && to.first != *element;
+            if !unnamed {
+                self.put(&mut output, to, value, *in_place, &below)?;
+            }
+        }
+        Ok((output, elements))
+    }
+
+    /// One output for each element for which the condition holds.
+    fn walk(
+        &mut self,
+        foreach: &Foreach,
+        selected: &Layer,
+        elements: &[Value],
+        input: &Input<'_>,
+    ) -> Result<Vec<Map>, RunError> {
+        let mut outputs = Vec::new();
+        for element in elements {
+            let item = Layer::of(foreach.element.clone(), element.clone());
+            let scope = Scope { top: None, over: &[selected, &item], input };
+            if !self.holds(foreach.condition.as_ref(), &scope)? {
+                continue;
+            }
+            let output = match &foreach.each {
+                Some(fields) => self.select(fields, &scope)?.map,
+                None => scope.all(),
+            };
+            self.spend(output.len())?;
+            self.put_out(&Value::map(output.clone()))?;
+            outputs.push(output);
+        }
+        Ok(outputs)
+    }
+}
+
+/// The elements of an array, or of a text that is the JSON of one; none of anything else.
+fn elements_of(value: &Value) -> Vec<Value> {
+    let decoded = value.as_bytes().and_then(|text| Value::parse_json(text).ok());
+    decoded.as_ref().unwrap_or(value).as_array().map(<[Value]>::to_vec).unwrap_or_default()
+}

@@ -1,0 +1,128 @@
+//! What EMQX's own code answers, asked of the real program. The vectors were made by running that code; `tests/vectors`
+//! says how to read them.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::waypost::command;
+
+/// Vectors that we answer otherwise on purpose, with the reason that a user of EMQX would accept. At most 2 % of all.
+const DEVIATIONS: [(&str, &str); 3] = [
+    ("rule-sql-0009", "jq() is not there"),
+    ("rule-sql-0099", "jq() is not there"),
+    ("rule-sql-0101", "jq() is not there"),
+];
+
+fn vectors(file: &str) -> Vec<Value> {
+    let path = format!("{}/tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What the program answers to each case, through standard input and output.
+fn answers(arguments: &[&str], cases: &[Value]) -> Vec<Value> {
+    let mut child =
+        command().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let text: String = cases.iter().flat_map(|case| [case.to_string(), "\n".to_owned()]).collect();
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), cases.len());
+    answers
+}
+
+/// The result as the vectors write it.
+fn result_of(answer: &Value, foreach: bool) -> Value {
+    match answer["outcome"].as_str().unwrap() {
+        "matched" if foreach => answer["outputs"].clone(),
+        "matched" => {
+            assert_eq!(answer["outputs"].as_array().unwrap().len(), 1, "{answer}");
+            answer["outputs"][0].clone()
+        }
+        "not_matched" => Value::Null,
+        "error" => json!({ "error": true }),
+        other => panic!("unknown outcome {other}"),
+    }
+}
+
+/// Integers are integers and floats floats; floats may differ in their last digits.
+fn same(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::Number(left), Value::Number(right)) if left.is_f64() && right.is_f64() => {
+            let (left, right) = (left.as_f64().unwrap(), right.as_f64().unwrap());
+            (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| same(l, r))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, l)| right.get(key).is_some_and(|r| same(l, r)))
+        }
+        _ => expected == actual,
+    }
+}
+
+#[test]
+fn every_rule_of_emqx_does_here_what_it_does_there() {
+    let vectors = vectors("rule-sql.dev.jsonl");
+    let answers = answers(&["rule", "test", "--cases", "-"], &vectors);
+    let mut wrong = Vec::new();
+    for (vector, answer) in vectors.iter().zip(&answers) {
+        let foreach = vector["result"].is_array();
+        let id = vector["id"].as_str().unwrap();
+        let holds = same(&vector["result"], &result_of(answer, foreach));
+        let deviates = DEVIATIONS.iter().any(|(known, _)| *known == id);
+        if holds == deviates {
+            wrong.push(format!("{vector}\n  got {answer}"));
+        }
+    }
+    assert!(vectors.len() > 100, "only {} vectors were read", vectors.len());
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+}
+
+#[test]
+fn an_event_that_is_not_matched_says_whether_from_or_where_refuses_it() {
+    let vectors = vectors("rule-sql.dev.jsonl");
+    let refused: Vec<_> =
+        vectors.into_iter().filter(|vector| vector["nomatch"].is_string()).collect();
+    let answers = answers(&["rule", "test", "--cases", "-"], &refused);
+    for (vector, answer) in refused.iter().zip(&answers) {
+        let because = answer["because"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(because.starts_with("FROM "), vector["nomatch"] == "from", "{vector} {answer}");
+    }
+}
+
+#[test]
+fn every_template_of_emqx_renders_here_what_it_renders_there() {
+    let vectors = vectors("templates.dev.jsonl");
+    let answers = answers(&["template", "test", "--cases", "-"], &vectors);
+    for (vector, answer) in vectors.iter().zip(&answers) {
+        assert_eq!(vector["result"], answer["result"], "{vector}");
+        if vector["kind"] == "render" {
+            assert_eq!(vector["missing"], answer["missing"], "{vector}");
+        }
+    }
+    assert!(vectors.len() > 30, "only {} vectors were read", vectors.len());
+}
+
+#[test]
+fn a_line_that_is_no_case_is_answered_and_the_next_one_too() {
+    let output = answers(
+        &["rule", "test", "--cases", "-"],
+        &[json!(1), json!({ "sql": 2 }), json!({ "sql": "SELECT 1 as x FROM t" })],
+    );
+    let expected = [
+        json!({ "outcome": "error", "error": "a case has `sql`, a text" }),
+        json!({ "outcome": "error", "error": "a case has `sql`, a text" }),
+        json!({ "outcome": "matched", "outputs": [{ "x": 1 }] }),
+    ];
+    assert_eq!(output, expected);
+}
