@@ -21,6 +21,14 @@ pub fn unix_nanoseconds() -> i128 {
 )]
 pub struct UnixMillis(pub u64);
 
+/// When this Waypost was built: a clock that shows less is wrong.
+pub const BUILT_AT: UnixMillis = {
+    match u64::from_str_radix(env!("WAYPOST_BUILT_AT"), 10) {
+        Ok(seconds) => UnixMillis(seconds * 1000),
+        Err(_) => panic!("the build script gives seconds"),
+    }
+};
+
 impl UnixMillis {
     /// What the wall clock says now.
     #[must_use]

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod name;
 pub mod password;
 pub mod rule;
+pub mod signature;
 pub mod source;
 pub mod store;
 pub mod template;

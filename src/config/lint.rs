@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connector::Connectors;
 use super::reader::Reader;
-use super::{Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
+use super::{Compression, Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
 use crate::event::Qos;
 use crate::event::json::PayloadAs;
 use crate::name::{RuleName, SinkName, SourceName};
@@ -283,6 +283,21 @@ fn warn_of_batch(reader: &Reader<'_>, key: &str, sink: &Sink) {
                 "must be 1 with `method = \"{}\"`: such a request has no body for several records",
                 method.name()
             ),
+        );
+    }
+    if !method.has_body() && sink.request.compression != Compression::None {
+        reader.problem_with(
+            &format!("{key}.compression"),
+            format!("has nothing to compress with `method = \"{}\"`", method.name()),
+        );
+    }
+    let encoded = |name: &str| name.eq_ignore_ascii_case("content-encoding");
+    if sink.request.compression != Compression::None
+        && sink.request.headers.iter().any(|(name, _)| encoded(name))
+    {
+        reader.problem_with(
+            &format!("{key}.compression"),
+            "sets the `content-encoding` header, which stands in `headers` as well",
         );
     }
     if let (false, Some(_)) = (method.has_body(), &sink.request.body) {

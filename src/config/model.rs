@@ -382,6 +382,10 @@ pub struct Request {
     pub headers: Vec<(String, Template)>,
     /// Headers with secrets.
     pub credentials: Vec<Credential>,
+    /// Keys of Standard Webhooks that every request is signed with; empty when it is not.
+    pub signing_keys: Vec<Secret>,
+    /// How bodies are compressed.
+    pub compression: Compression,
     /// Body of one record; the JSON of the event when absent. Only with `batch.max_records = 1`,
     /// or as the element of an NDJSON or JSON-array batch.
     pub body: Option<Template>,
@@ -389,6 +393,18 @@ pub struct Request {
     pub payload_as: PayloadAs,
     /// Form of unknown columns in bodies.
     pub undefined_as: UndefinedAs,
+}
+
+/// How bodies are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// RFC 1952
+    Gzip,
+    /// RFC 8878
+    Zstd,
 }
 
 /// HTTP methods.

@@ -3,13 +3,17 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::connector::{Connector, Connectors};
-use super::reader::Table;
+use super::reader::{Table, Value};
 use super::template::Headers;
 use super::{
-    Batch, BatchFormat, Durability, Method, Order, Queue, Request, Retry, Sink, Timeouts, WhenFull,
+    Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request, Retry, Secret,
+    Sink, Timeouts, WhenFull,
 };
 use crate::event::json::{PayloadAs, UndefinedAs};
+use crate::signature::SigningKey;
 use crate::template::{Template, join_path};
 
 const MIB: u64 = 1 << 20;
@@ -22,7 +26,7 @@ const QUEUE_BYTES_DEFAULT_MAX: u64 = 4 << 30;
 pub const QUEUE_BYTES_MIN: u64 = 16 * MIB;
 
 /// Every key of a sink: with `sink = "NAME"` none of them may stand in a webhook.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 21] = [
     "connector",
     "url",
     "tls",
@@ -34,6 +38,8 @@ pub(super) const KEYS: [&str; 19] = [
     "headers",
     "auth",
     "body",
+    "sign",
+    "compression",
     "payload_as",
     "undefined_as",
     "batch",
@@ -103,6 +109,10 @@ fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Reques
     };
     let query = table.query();
     let body = table.get("body").and_then(|value| value.template());
+    let signing_keys = table.or("sign", Vec::new(), signing_keys);
+    let compressions =
+        [("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
+    let compression = table.or("compression", Compression::None, |value| value.word(&compressions));
     let payload_forms = [
         ("auto", PayloadAs::Auto),
         ("text", PayloadAs::Text),
@@ -130,7 +140,34 @@ fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Reques
             Template::parse(&whole).ok()
         }
     };
-    Some(Request { url, method, path, query, headers, credentials, body, payload_as, undefined_as })
+    Some(Request {
+        url,
+        method,
+        path,
+        query,
+        headers,
+        credentials,
+        signing_keys,
+        compression,
+        body,
+        payload_as,
+        undefined_as,
+    })
+}
+
+/// One secret, or a list of some.
+fn signing_keys(value: &Value<'_>) -> Option<Vec<Secret>> {
+    let key = |value: &Value<'_>| {
+        let secret = value.secret()?;
+        match SigningKey::new(secret.expose()) {
+            Ok(_) => Some(secret),
+            Err(error) => value.wrong_secret(error.to_string()),
+        }
+    };
+    match value.content {
+        DeValue::Array(_) => value.some("leave it out to sign nothing", key),
+        _ => Some(vec![key(value)?]),
+    }
 }
 
 fn batch(mut table: Table<'_>) -> Batch {

@@ -22,7 +22,8 @@ const CONNECTION_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 /// Headers by which receivers tell a repeated request from a new one.
-const DELIVERY_HEADERS: [&str; 3] = ["webhook-id", "webhook-timestamp", "idempotency-key"];
+const DELIVERY_HEADERS: [&str; 4] =
+    ["webhook-id", "webhook-timestamp", "webhook-signature", "idempotency-key"];
 
 /// Headers whose values may be shown: they say nothing that opens a door.
 const SHOWN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
@@ -116,7 +117,7 @@ impl Table<'_> {
                 value.wrong::<()>("belongs to the connection and cannot be set");
             } else if DELIVERY_HEADERS.contains(&&*lower) {
                 value.wrong::<()>(
-                    "is set by Waypost: the id of the record, the same on every attempt",
+                    "is set by Waypost: the id of the record, its signature, or when it was sent",
                 );
             } else if headers.has(name) {
                 value.wrong::<()>(

@@ -87,6 +87,11 @@ pub(super) enum TransportError {
     /// No HTTP library sends such a URL: what the record says made it too long.
     #[error("the URL is longer than 65,534 bytes")]
     UrlTooLong,
+    /// Nothing was sent: a signature would carry a time that cannot be right.
+    #[error(
+        "this machine's clock is before the day when this Waypost was built: a signed request waits until it is set"
+    )]
+    ClockNotSet,
     /// Everything else.
     #[error("{0}")]
     Other(String),

@@ -11,6 +11,7 @@ use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prometheus::IntCounter;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tracing::warn;
 use url::Url;
 
@@ -29,6 +30,8 @@ pub(super) struct Message {
     pub(super) target: Arc<Target>,
     /// What it carries.
     pub(super) body: Bytes,
+    /// The same compressed, once it was needed.
+    pub(super) encoded: OnceCell<Bytes>,
 }
 
 /// Address and headers of a request. Headers with secrets are added when it is sent.
@@ -158,7 +161,7 @@ impl Renderer {
         let body = Bytes::copy_from_slice(&self.body);
         self.body.clear();
         let target = self.target.take().expect("a request has a record");
-        Message { id: self.request_id(numbers), target, body }
+        Message { id: self.request_id(numbers), target, body, encoded: OnceCell::new() }
     }
 
     /// Whether a record that renders like this has the target of the request; the first gives it its own.

@@ -17,6 +17,7 @@
 mod support;
 
 mod architecture;
+mod bodies;
 mod brokers;
 mod command_line;
 mod custody;

@@ -16,20 +16,20 @@ use crate::support::waypost::{Waypost, command};
 use crate::support::{eventually, free_port};
 
 /// A gateway with the embedded broker; not running yet.
-struct Gateway {
-    waypost: Waypost,
+pub struct Gateway {
+    pub waypost: Waypost,
     broker_port: u16,
 }
 
 impl Gateway {
     /// With one webhook `cloud` for `t/#` to `url`; `sink` are further lines of it.
-    fn with_sink(url: &str, sink: &str) -> Self {
+    pub fn with_sink(url: &str, sink: &str) -> Self {
         Self::with(&format!(
             "[webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{url}\"\n{FAST}{sink}\n"
         ))
     }
 
-    fn with(config: &str) -> Self {
+    pub fn with(config: &str) -> Self {
         let broker_port = free_port();
         let waypost = Waypost::prepare(&format!(
             "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{broker_port}\"]\n\n{config}"
@@ -37,42 +37,43 @@ impl Gateway {
         Self { waypost, broker_port }
     }
 
-    fn file(&self, name: &str, text: &str) {
+    pub fn file(&self, name: &str, text: &str) {
         std::fs::write(self.waypost.directory().join(name), text).unwrap();
     }
 
-    fn launch(&mut self) {
+    pub fn launch(&mut self) {
         self.waypost.launch();
     }
 
     /// Publishes `count` messages and waits until they are acknowledged.
-    fn publish(&self, topic: &str, count: u64) {
+    pub fn publish(&self, topic: &str, count: u64) {
         let device = Device::start(self.broker_port, "d1", topic, count, Duration::ZERO);
         let count = usize::try_from(count).unwrap();
         eventually("all acknowledged", || device.acknowledged().len(), |acked| *acked == count);
         device.stop();
     }
 
-    fn sink(&self) -> Value {
+    pub fn sink(&self) -> Value {
         self.waypost.status()["sinks"]["cloud"].clone()
     }
 
     /// Waits until the sink tells of this error.
     #[track_caller]
-    fn tells(&self, error: &str) {
+    pub fn tells(&self, error: &str) {
         let told =
             |sink: &Value| sink["last_error"].as_str().is_some_and(|last| last.contains(error));
         eventually(error, || self.sink(), told);
     }
 }
 
-const FAST: &str = "timeouts.request = \"5s\"\nretry = { initial = \"20ms\", max = \"100ms\" }\n";
+pub const FAST: &str =
+    "timeouts.request = \"5s\"\nretry = { initial = \"20ms\", max = \"100ms\" }\n";
 
 /// `connect` is a key of the sink's own connections.
 const FAST_TO_CONNECT: &str = "timeouts.connect = \"2s\"\n";
 
 /// Delivers three messages through a sink with these lines; gives the requests.
-fn delivered(sink: &str) -> Vec<Request> {
+pub fn delivered(sink: &str) -> Vec<Request> {
     let service = Server::start();
     let mut gateway = Gateway::with_sink(&service.url(), sink);
     gateway.launch();
@@ -173,7 +174,7 @@ fn a_certificate_is_verified_against_the_authority_and_the_name_of_the_config() 
 }
 
 /// Gives the sink other lines; takes effect with the next launch.
-fn reconfigure(gateway: &Gateway, url: &str, sink: &str) {
+pub fn reconfigure(gateway: &Gateway, url: &str, sink: &str) {
     gateway.waypost.configure(&format!(
         "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{}\"]\n\n\
          [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{url}\"\n{FAST}{sink}\n",

@@ -23,6 +23,7 @@ fn example_surroundings() -> (tempfile::TempDir, Surroundings) {
         ("tls/key.pem", &key),
         ("mqtt.pw", "x"),
         ("proxy.pw", "x"),
+        ("signing.key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("archive.pw", "x"),
     ] {
         std::fs::write(folder.path().join(file), text).unwrap();

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::credentials::Credentials;
+use super::secrets::Secrets;
 use crate::config::{self, HttpVersion};
 use crate::tls;
 
@@ -85,7 +85,7 @@ struct Settings {
     http_version: HttpVersion,
     /// The last one made, for the sessions that it can resume, and of which files.
     tls_config: Mutex<Option<(tls::Version, Arc<ClientConfig>)>>,
-    proxy: Option<(Uri, Arc<Credentials>)>,
+    proxy: Option<(Uri, Arc<Secrets>)>,
 }
 
 impl Dialer {
@@ -102,7 +102,7 @@ impl Dialer {
             let url = proxy.url.as_str();
             let uri = url.parse().expect("the URL of a proxy is scheme, host and port");
             let credentials = proxy.credential.iter().cloned().collect();
-            (uri, Arc::new(Credentials::new(&format!("proxy {url}"), credentials)))
+            (uri, Arc::new(Secrets::new(format!("proxy {url}"), credentials, Vec::new())))
         });
         Self(Arc::new(Settings {
             tcp,
@@ -138,8 +138,8 @@ impl Settings {
     async fn dial(self: Arc<Self>, service: Uri) -> Result<Link, DialError> {
         let encrypted = service.scheme_str() == Some("https");
         let stream: Box<dyn Duplex> = match &self.proxy {
-            Some((proxy, credentials)) if encrypted => {
-                self.tunnel(proxy.clone(), Arc::clone(credentials), service.clone()).await?
+            Some((proxy, secrets)) if encrypted => {
+                self.tunnel(proxy.clone(), Arc::clone(secrets), service.clone()).await?
             }
             Some((proxy, _)) => Box::new(self.tcp(proxy.clone()).await?),
             None => Box::new(self.tcp(service.clone()).await?),
@@ -161,20 +161,20 @@ impl Settings {
     async fn tunnel(
         &self,
         proxy: Uri,
-        credentials: Arc<Credentials>,
+        secrets: Arc<Secrets>,
         service: Uri,
     ) -> Result<Box<dyn Duplex>, DialError> {
-        let used = credentials.current();
-        let value = used.first().map(|(_, value)| value.clone());
+        let used = secrets.in_use();
+        let value = used.headers().next().map(|(_, value)| value.clone());
         let stream = self.tcp(proxy.clone()).await?;
         let refused = match connect_through(stream, service.clone(), value).await? {
             Ok(stream) => return Ok(stream),
             Err(status) => status,
         };
         if refused == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-            && let Some(newer) = credentials.newer_than(&used).await
+            && let Some(newer) = secrets.newer_than(&used).await
         {
-            let value = newer.first().map(|(_, value)| value.clone());
+            let value = newer.headers().next().map(|(_, value)| value.clone());
             let stream = self.tcp(proxy.clone()).await?;
             let again = connect_through(stream, service, value).await?;
             return again.map_err(|status| refusal(&proxy, status));

@@ -4,15 +4,16 @@
 //! once more where a file holds new ones by now. Connections are kept, and shared by the sinks of one connector;
 //! answers are read to their end, up to a bound, so that a connection can be used again.
 
-mod credentials;
 mod dial;
+mod encode;
 mod failure;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -21,17 +22,19 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::outcome::TransportError;
 use super::request::Message;
-use crate::clock::UnixMillis;
-use crate::config::{self, HttpVersion};
+use crate::clock::{BUILT_AT, UnixMillis};
+use crate::config::{self, Compression, HttpVersion};
 use crate::name::{ConnectorName, SinkName};
-use credentials::Credentials;
+use crate::signature;
 use dial::Dialer;
+use secrets::{InUse, Secrets};
 
 /// What of an answer is read; the rest of a longer one is thrown away with its connection.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const OUR_NAME: HeaderValue =
     HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION")));
@@ -52,7 +55,8 @@ pub struct Client {
     pool: Pool,
     method: Method,
     timeout: Duration,
-    credentials: Arc<Credentials>,
+    compression: Compression,
+    secrets: Arc<Secrets>,
 }
 
 impl Client {
@@ -91,8 +95,10 @@ impl Client {
             // What is only forwarded has no CONNECT that could carry it.
             headers.extend(proxy.credential.clone());
         }
-        let credentials = Arc::new(Credentials::new(name.as_str(), headers));
-        Self { pool, method, timeout: sink.timeouts.request, credentials }
+        let keys = sink.request.signing_keys.clone();
+        let secrets = Arc::new(Secrets::new(format!("sink {name}"), headers, keys));
+        let compression = sink.request.compression;
+        Self { pool, method, timeout: sink.timeouts.request, compression, secrets }
     }
 
     /// Sends the message and reads the whole answer. Dropping the future drops the connection, with HTTP/2 the stream.
@@ -102,35 +108,32 @@ impl Client {
     }
 
     async fn exchange(&self, message: &Message) -> Result<Answer, TransportError> {
-        let used = self.credentials.current();
+        let used = self.secrets.in_use();
         let answer = self.attempt(message, &used).await?;
         if !is_about_credentials(answer.status) {
             return Ok(answer);
         }
-        match self.credentials.newer_than(&used).await {
+        match self.secrets.newer_than(&used).await {
             // It was refused: nothing has been done with it.
             Some(newer) => self.attempt(message, &newer).await,
             None => Ok(answer),
         }
     }
 
-    async fn attempt(
-        &self,
-        message: &Message,
-        credentials: &[(HeaderName, HeaderValue)],
-    ) -> Result<Answer, TransportError> {
+    async fn attempt(&self, message: &Message, secrets: &InUse) -> Result<Answer, TransportError> {
         let uri = message.target.uri.clone().ok_or(TransportError::UrlTooLong)?;
-        let mut request = Request::new(Full::new(message.body.clone()));
+        let (body, encoding) = encode::body(message, self.compression).await;
+        let signed = stamped(message, &body, secrets)?;
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.clone_from(&message.target.headers);
         headers.entry(USER_AGENT).or_insert(OUR_NAME);
         headers.entry(ACCEPT).or_insert(ANYTHING);
-        headers.insert(WEBHOOK_ID, message.id.clone());
-        headers.insert(IDEMPOTENCY_KEY, message.id.clone());
-        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(UnixMillis::now().0 / 1000));
-        for (name, value) in credentials {
+        headers.extend(encoding.map(|name| (CONTENT_ENCODING, name)));
+        headers.extend(signed.into_iter().flatten());
+        for (name, value) in secrets.headers() {
             headers.insert(name, value.clone());
         }
         let response = self.pool.request(request).await;
@@ -138,6 +141,32 @@ impl Client {
         read_to_end(body).await?;
         Ok(Answer { status: head.status, headers: head.headers })
     }
+}
+
+/// Who the message is and when it was sent, signed where there are keys: never with a time that cannot be right.
+fn stamped(
+    message: &Message,
+    body: &[u8],
+    secrets: &InUse,
+) -> Result<[Option<(HeaderName, HeaderValue)>; 4], TransportError> {
+    let (id, now) = (&message.id, UnixMillis::now());
+    let seconds = now.0 / 1000;
+    let keys = secrets.signing_keys();
+    let signature = if keys.is_empty() {
+        None
+    } else if now < BUILT_AT {
+        return Err(TransportError::ClockNotSet);
+    } else {
+        let id = id.to_str().expect("store ids, names and numbers are text");
+        let signature = HeaderValue::try_from(signature::sign(&keys, id, seconds, body));
+        Some(signature.expect("base64 is text"))
+    };
+    Ok([
+        Some((WEBHOOK_ID, id.clone())),
+        Some((IDEMPOTENCY_KEY, id.clone())),
+        Some((WEBHOOK_TIMESTAMP, HeaderValue::from(seconds))),
+        signature.map(|value| (WEBHOOK_SIGNATURE, value)),
+    ])
 }
 
 async fn read_to_end(mut body: Incoming) -> Result<(), TransportError> {

@@ -65,6 +65,8 @@ pub(super) fn sink_config(url: &str) -> config::Sink {
             query: Vec::new(),
             headers: Vec::new(),
             credentials: Vec::new(),
+            signing_keys: Vec::new(),
+            compression: config::Compression::None,
             body: None,
             payload_as: PayloadAs::Auto,
             undefined_as: UndefinedAs::Undefined,
