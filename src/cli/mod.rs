@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
+use crate::rule::functions::jq;
 
 /// What ended a command.
 #[derive(Debug)]
@@ -84,6 +85,9 @@ enum Command {
     /// Try templates
     #[command(subcommand)]
     Template(template::TemplateCommand),
+    /// Run jq programs for a Waypost that asks on standard input
+    #[command(hide = true)]
+    JqHelper,
     /// Read a password from standard input and print the hash that a broker user needs
     HashPassword,
 }
@@ -111,6 +115,8 @@ impl ConfigArguments {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    // This program as it is, whatever an upgrade has put in its place meanwhile.
+    jq::set_helper(PathBuf::from("/proc/self/exe"));
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
@@ -119,6 +125,10 @@ pub fn main() -> ExitCode {
         Command::Template(command) => template::template(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Receive(arguments) => receive::receive(&arguments),
+        Command::JqHelper => {
+            jq::serve();
+            Ok(())
+        }
         Command::HashPassword => hash_password::run(),
     };
     match result {

@@ -17,13 +17,16 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Crates that one module alone names; the demo's devices are MQTT clients of their own.
-const FENCED: [(&str, &[&str]); 6] = [
+const FENCED: [(&str, &[&str]); 9] = [
     ("sled", &["store"]),
     ("bincode", &["store"]),
     ("rumqttc", &["source/mqtt", "demo"]),
     ("rmqtt", &["source/broker"]),
     ("backoff", &["delivery"]),
     ("hyper_util", &["admin", "delivery/client"]),
+    ("jaq_core", &["rule/functions/jq"]),
+    ("jaq_std", &["rule/functions/jq"]),
+    ("jaq_json", &["rule/functions/jq"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

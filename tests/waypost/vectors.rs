@@ -3,17 +3,15 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::waypost::command;
 
 /// Vectors that we answer otherwise on purpose, with the reason that a user of EMQX would accept. At most 2 % of all.
-const DEVIATIONS: [(&str, &str); 3] = [
-    ("rule-sql-0009", "jq() is not there"),
-    ("rule-sql-0099", "jq() is not there"),
-    ("rule-sql-0101", "jq() is not there"),
-];
+const DEVIATIONS: [(&str, &str); 0] = [];
 
 fn vectors(file: &str) -> Vec<Value> {
     let path = format!("{}/tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -98,6 +96,103 @@ fn an_event_that_is_not_matched_says_whether_from_or_where_refuses_it() {
         let because = answer["because"].as_str().unwrap_or_else(|| panic!("{answer}"));
         assert_eq!(because.starts_with("FROM "), vector["nomatch"] == "from", "{vector} {answer}");
     }
+}
+
+/// What an expression gives, as the cases of functions are made.
+fn expression(text: &str, event: &Value) -> Value {
+    json!({ "sql": format!("SELECT {text} as r FROM \"t\""), "event": event, "event_topic": "t" })
+}
+
+#[test]
+fn every_function_of_emqx_gives_here_what_it_gives_there() {
+    let vectors = vectors("funcs.dev.jsonl");
+    let no_event = json!({});
+    let case = |vector: &Value| {
+        let event = vector.get("event").unwrap_or(&no_event);
+        expression(vector["expr"].as_str().unwrap(), event)
+    };
+    let cases: Vec<_> = vectors.iter().map(case).collect();
+    let answers = answers(&["rule", "test", "--cases", "-"], &cases);
+    let mut wrong = Vec::new();
+    for (vector, answer) in vectors.iter().zip(&answers) {
+        let got = &answer["outputs"][0]["r"];
+        let holds = match vector["type"].as_str().unwrap() {
+            "error" => answer["outcome"] == "error",
+            "undefined" => got == "undefined",
+            "int" => got.is_i64() && *got == vector["result"],
+            _ => same(&vector["result"], got),
+        };
+        if !holds {
+            wrong.push(format!("{vector}\n  got {answer}"));
+        }
+    }
+    assert!(vectors.len() > 280, "only {} vectors were read", vectors.len());
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_example_in_the_reference_of_the_functions_is_true() {
+    let page = include_str!("../../docs/rule-functions.md");
+    let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let examples: Vec<_> =
+        blocks.flat_map(str::lines).map(|line| line.split_once(" = ").unwrap()).collect();
+    let event = json!({ "topic": "t/1" });
+    let cases = |side: fn(&(&str, &str)) -> String| -> Vec<Value> {
+        examples.iter().map(|example| expression(&side(example), &event)).collect()
+    };
+    let arguments = ["rule", "test", "--cases", "-"];
+    let calls = answers(&arguments, &cases(|(call, _)| (*call).to_owned()));
+    let results = answers(&arguments, &cases(|(_, result)| (*result).to_owned()));
+    for (example, (call, result)) in examples.iter().zip(calls.iter().zip(&results)) {
+        assert_eq!(call["outcome"], "matched", "{example:?} {call}");
+        assert!(same(&result["outputs"], &call["outputs"]), "{example:?} {call} {result}");
+    }
+    assert!(examples.len() > 140, "only {} examples", examples.len());
+}
+
+#[test]
+fn a_jq_program_that_misbehaves_fails_alone_and_in_time() {
+    let jq = |program: &str, input: &str| {
+        expression(&format!("jq('{program}', {input}, 400)"), &json!({}))
+    };
+    let started = Instant::now();
+    let got = answers(
+        &["rule", "test", "--cases", "-"],
+        &[
+            jq(".", "1"),
+            jq("def f: f; f", "1"),
+            jq("last(range(1e18))", "1"),
+            jq("def f: 1 + f; f", "1"),
+            expression(
+                "jq('reduce range(40) as $i (\"a\"; . + .) | length', 1, 10000)",
+                &json!({}),
+            ),
+            jq("range(1000000)", "1"),
+            jq("halt", "1"),
+            jq(".a", "1"),
+            jq("env | length", "1"),
+            jq(". + 1", "'[1'"),
+            jq(". + 1", "2"),
+        ],
+    );
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let told = got.iter().map(|answer| match answer["outcome"].as_str().unwrap() {
+        "matched" => answer["outputs"][0]["r"].to_string(),
+        _ => answer["error"].as_str().unwrap().to_owned(),
+    });
+    expect![[r#"
+        [1]
+        `jq`: the program ran longer than 400 ms
+        `jq`: the program ran longer than 400 ms
+        `jq`: the program needs too much memory or nests too deeply (signal: 6 (SIGABRT))
+        `jq`: the program needs too much memory or nests too deeply (signal: 6 (SIGABRT))
+        `jq`: the program gives more than 100000 results or 4194304 bytes
+        `jq`: the program ended the process it ran in
+        `jq`: the program fails: cannot index 1 with "a"
+        [0]
+        `jq`: the input is not JSON: byte offset 2: comma or end of sequence expected
+        [3]"#]]
+    .assert_eq(&told.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::argument::{Argument, Kind, any, made, text, wrong};
+use super::bytes::base62;
 use super::entry::Function;
 use super::external_term;
 use crate::rule::value::Value;
@@ -39,6 +40,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "The bytes of base 64; blanks in it are passed over. Options as for `base64_encode`: 'no_padding' takes texts \
          without `=`, 'urlsafe' those with `-` and `_`.",
         &[("base64_decode('aGVsbG8=')", "'hello'")],
+    ),
+    Function::new(
+        "base62_encode",
+        &[Argument::needed("bytes", Kind::Text)],
+        Kind::Text,
+        |_, arguments| made(base62(text(arguments, 0)?)),
+        "Bytes as EMQX 4's webhook encodes payloads with `encode_payload = base62`, for receivers made for that; not a \
+         function of EMQX.",
+        &[("base62_encode('hello')", "'aGVsbGP'")],
     ),
     Function::new(
         "json_encode",

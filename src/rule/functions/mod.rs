@@ -18,6 +18,7 @@ mod dates;
 mod entry;
 mod external_term;
 mod hashes;
+pub mod jq;
 mod kinds;
 mod maps;
 mod math;
@@ -62,6 +63,7 @@ pub static FAMILIES: &[Family] = &[
     Family { title: "Hashes", functions: hashes::FUNCTIONS },
     Family { title: "Encodings", functions: codec::FUNCTIONS },
     Family { title: "Compression", functions: compression::FUNCTIONS },
+    Family { title: "jq", functions: jq::FUNCTIONS },
     Family { title: "Dates and times", functions: dates::FUNCTIONS },
     Family { title: "Kept between events", functions: state::FUNCTIONS },
     Family { title: "Others", functions: system::FUNCTIONS },

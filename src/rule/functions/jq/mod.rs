@@ -1,0 +1,59 @@
+//! `jq`: programs in another language, which can run for ever, fill memory and overflow the stack.
+//!
+//! So they run in a process of their own, this same binary as `waypost jq-helper`, started when the first program runs. It
+//! ends itself when a program is over its time, and its memory is limited by the system; whatever becomes of it, the rule
+//! fails for that event and the next program starts another one. Promises: an answer or an error within the time limit, and
+//! never more output than other functions may give.
+
+mod client;
+mod frame;
+mod program;
+mod server;
+
+use super::argument::{Argument, Kind, any, small, text, wrong};
+use super::entry::Function;
+use crate::rule::run::{RunError, TEXT_BYTES_MAX};
+use crate::rule::value::Value;
+
+pub use client::set_helper;
+pub use server::serve;
+
+/// How long a program may run where its call does not say.
+const TIMEOUT_MS: i64 = 1000;
+/// The longest that a call may ask for.
+const TIMEOUT_MS_MAX: i64 = 10_000;
+
+pub(super) static FUNCTIONS: &[Function] = &[Function::new(
+    "jq",
+    &[
+        Argument::needed("program", Kind::Text),
+        Argument::needed("input", Kind::Any),
+        Argument::optional("timeout in ms", Kind::Int),
+    ],
+    Kind::Array,
+    |_, arguments| jq(arguments),
+    "All results of a jq program on a value, or on the JSON that a text holds. A program that fails, or runs longer than its \
+     time, is an error. Without a number it has 1000 ms (EMQX: 10,000), with one at most 10,000: other events wait for it. \
+     Programs are run by jaq, whose differences from jq are few (https://github.com/01mf02/jaq), in a process of their own \
+     that may use 512 MiB and sees no environment.",
+    &[
+        ("jq('.a[] | .b', '{\"a\":[{\"b\":1},{\"b\":2}]}')", "[1, 2]"),
+        ("jq('map(. + 1)', [1, 2])", "[[2, 3]]"),
+    ],
+)];
+
+fn jq(arguments: &[Value]) -> Result<Value, RunError> {
+    let program = text(arguments, 0)?;
+    let input = match any(arguments, 1) {
+        Value::Text(text) => text.clone(),
+        other => other.to_json().into(),
+    };
+    if program.len().max(input.len()) > TEXT_BYTES_MAX {
+        return Err(RunError::text_too_long());
+    }
+    let timeout = if arguments.len() > 2 { small(arguments, 2)? } else { TIMEOUT_MS };
+    let timeout = u32::try_from(timeout.min(TIMEOUT_MS_MAX))
+        .map_err(|_error| wrong(format!("a timeout of {timeout} ms is negative")))?;
+    let answer = client::ask(&frame::Request { timeout, program: program.clone(), input })?;
+    Value::parse_json(&answer.into()).map_err(|_error| wrong("a result of the program is no JSON"))
+}
