@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::Status;
 use crate::admin::server::{self, ListenError, Views};
@@ -329,7 +329,10 @@ impl Running {
         self.threads.stop(FACES_STOP).await;
         self.faces.stop(FACES_STOP).await;
         let queued: u64 = self.queues.values().map(|queue| queue.snapshot().queued).sum();
-        let uptime = self.started.elapsed();
-        info!(queued, closed, ?uptime, "stopped");
+        if !closed {
+            warn!("a queue was cut off: what it had not committed comes again");
+        }
+        let uptime_seconds = self.started.elapsed().as_secs();
+        info!(queued, uptime_seconds, "stopped");
     }
 }

@@ -342,7 +342,7 @@ impl Metrics {
         self.matched.with_label_values(&[name.as_str()])
     }
 
-    /// Handles for a sink, each series at zero and the sink `ok`.
+    /// Handles for a sink, each series at zero and the sink `ok` unless it has a state already.
     #[must_use]
     pub fn sink(&self, name: &SinkName) -> SinkMetrics {
         let (families, label) = (&self.sinks, &[name.as_str()]);
@@ -358,7 +358,10 @@ impl Metrics {
             state: families.state.clone(),
             name: name.clone(),
         };
-        metrics.set_state("ok");
+        let state = |state| metrics.state.with_label_values(&[name.as_str(), state]).get();
+        if SINK_STATES.into_iter().all(|one| state(one) == 0) {
+            metrics.set_state("ok");
+        }
         metrics
     }
 
@@ -384,5 +387,26 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing into memory");
         String::from_utf8(text).expect("the exposition format is UTF-8")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_for_a_sink_again_leaves_its_state_alone() {
+        let (metrics, name) = (Metrics::new(), SinkName::new("cloud").unwrap());
+        let states = || {
+            let shown = metrics.render();
+            let lines = shown.lines().filter(|line| line.starts_with("waypost_sink_state{"));
+            let current = lines.filter(|line| line.ends_with(" 1")).map(str::to_owned);
+            current.collect::<Vec<_>>()
+        };
+        let sink = metrics.sink(&name);
+        assert_eq!(states(), ["waypost_sink_state{sink=\"cloud\",state=\"ok\"} 1"]);
+        sink.set_state("retrying");
+        metrics.sink(&name);
+        assert_eq!(states(), ["waypost_sink_state{sink=\"cloud\",state=\"retrying\"} 1"]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use expect_test::{Expect, expect};
 
 use crate::support::http::Server;
-use crate::support::waypost::{Waypost, command};
+use crate::support::waypost::{Waypost, command, hash_password};
 use crate::support::{eventually, free_port};
 
 fn text(output: &Output) -> String {
@@ -189,15 +189,7 @@ fn receive_prints_requests_and_misbehaves_on_request() {
 
 #[test]
 fn hash_password_prints_a_hash_that_lets_the_user_in() {
-    use std::io::Write as _;
-    let mut child = command()
-        .arg("hash-password")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
-    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let hash = hash_password("secret\n");
     assert!(hash.starts_with("$argon2id$"), "{hash}");
 
     let (port, service) = (free_port(), Server::start());
@@ -205,7 +197,7 @@ fn hash_password_prints_a_hash_that_lets_the_user_in() {
         "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\
          users = [{{ username = \"meter\", password_hash = '{}' }}]\n\n\
          [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n",
-        hash.trim(),
+        hash,
         service.url()
     ));
     gateway.until("waypost_source_connected", "source=\"devices\"", |connected| connected == 1.0);

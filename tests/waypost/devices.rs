@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::certificates::Certificates;
 use crate::support::http::Server;
 use crate::support::mosquitto::mosquitto_pub;
-use crate::support::waypost::{Waypost, command};
+use crate::support::waypost::{Waypost, hash_password};
 use crate::support::{eventually, free_port};
 
 fn gateway(source: &str, service: &Server) -> Waypost {
@@ -16,19 +16,6 @@ fn gateway(source: &str, service: &Server) -> Waypost {
     ));
     gateway.until("waypost_source_connected", "source=\"devices\"", |connected| connected == 1.0);
     gateway
-}
-
-fn hash(password: &str) -> String {
-    use std::io::Write as _;
-    let mut child = command()
-        .arg("hash-password")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// `mosquitto_sub` for one message.
@@ -89,8 +76,8 @@ fn users_and_access_rules_decide_who_publishes_what() {
          users = [\n  {{ username = \"meter\", password_hash = '{}' }},\n  {{ username = \"boss\", password_hash = '{}' }},\n]\n\
          access = [\n  {{ allow = true, username = \"boss\" }},\n\
          {{ allow = true, action = \"publish\", topics = [\"in/${{clientid}}/#\"] }},\n]",
-        hash("one"),
-        hash("two"),
+        hash_password("one"),
+        hash_password("two"),
     );
     let gateway = gateway(&source, &service);
     let publish = |user: &str, password: &str, topic: &str| {

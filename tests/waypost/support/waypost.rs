@@ -1,6 +1,7 @@
 //! The binary under test, as an operator starts it.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -23,6 +24,19 @@ pub struct Waypost {
 /// The binary that cargo built for these tests.
 pub fn command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_waypost"))
+}
+
+/// What `waypost hash-password` prints for a password on its standard input.
+pub fn hash_password(input: &str) -> String {
+    let mut child = command()
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 impl Waypost {
