@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::peers::{Peer, Peers, Token};
+use super::prompt::Prompt;
 use crate::source::{Problem, SourceHealth, SourceState};
 
 /// Time for the TLS handshake, and again for the CONNECT that lets the client in.
@@ -140,8 +141,7 @@ impl Front {
         token: Token,
         peer: &Peer,
     ) -> Result<(), Problem> {
-        // A PUBACK must not wait for a full segment.
-        device.set_nodelay(true).map_err(|_| Problem::Closed)?;
+        let device = Prompt::new(device).map_err(|_| Problem::Closed)?;
         let Some(tls) = tls else { return self.pass(device, token, peer).await };
         let handshake = async {
             let _turn = self.handshakes.acquire().await;

@@ -14,6 +14,7 @@ mod front;
 mod gate;
 mod hooks;
 mod peers;
+mod prompt;
 mod retained;
 mod server;
 mod shared;

@@ -1,5 +1,7 @@
 //! Acknowledged means safe.
 
+use std::time::{Duration, Instant};
+
 use super::client::{BOTH, Device, Login, PATIENCE, Seen, Version, WATCH, answer, packet, puback};
 use super::{Running, config};
 
@@ -40,6 +42,24 @@ async fn a_refused_message_is_never_acknowledged_with_success() {
         assert_eq!(device.see(PATIENCE).await, Seen::Closed, "3.1.1 has no negative answer");
         broker.stop().await;
     }
+}
+
+/// Most devices' stacks hold a small write back until the last one is acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_packets_in_a_row_are_not_held_back() {
+    let mut broker = Running::start().await;
+    let _events = broker.accept_all();
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    let mut rounds = Vec::new();
+    for packet_id in 1..=21 {
+        let started = Instant::now();
+        device.publish("t", 0, 0, b"nothing comes back for this").await;
+        device.publish("t", 1, packet_id, b"and this is behind it").await;
+        assert_eq!(device.see(PATIENCE).await, puback(packet_id));
+        rounds.push(started.elapsed());
+    }
+    rounds.sort_unstable();
+    assert!(rounds[10] < Duration::from_millis(20), "{rounds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
