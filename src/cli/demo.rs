@@ -18,7 +18,8 @@ pub(super) fn demo(_arguments: &DemoArguments) -> Result<(), Failure> {
     let outcome = runtime()?.block_on(demo::run(script, |progress| table.show(progress)));
     table.end();
     let sums = outcome.map_err(|error| Failure::failed(&error))?;
-    say(&conclusion(&sums));
+    let program = std::env::args().next().unwrap_or_else(|| "waypost".to_owned());
+    say(&conclusion(&sums, &program));
     let holds =
         sums.acknowledged == sums.published && sums.delivered == sums.published && sums.queued == 0;
     if holds {
@@ -38,16 +39,17 @@ fn introduction(script: &Script) -> String {
     )
 }
 
-fn conclusion(sums: &Progress) -> String {
+/// What happened, and what to type next, where `program` is what was typed for this one.
+fn conclusion(sums: &Progress, program: &str) -> String {
     let lost = sums.published.saturating_sub(sums.delivered);
     let verdict = if lost == 0 { "nothing lost" } else { "SOMETHING IS LOST" };
     format!(
         "\npublished {} = delivered {}: {verdict} (acknowledged {}, queued {}, sent again with the same id {})\n\n\
-         Try next:\n  \
-         waypost receive                                  an HTTP service that prints what arrives, on 127.0.0.1:5000\n  \
-         waypost run --config config/waypost.toml         the gateway: MQTT on 127.0.0.1:1883, t/# to that service\n  \
-         mosquitto_pub -t t/1 -q 1 -m '{{\"hello\":1}}'       a device\n  \
-         waypost status --config config/waypost.toml      what it is doing\n",
+         Try next, each in a terminal of its own:\n\n  \
+         {program} receive\n      an HTTP service that prints what arrives, on 127.0.0.1:5000\n  \
+         {program} run --config config/waypost.toml\n      the gateway: MQTT on 127.0.0.1:1883, t/# to that service\n  \
+         mosquitto_pub -t t/1 -q 1 -m '{{\"hello\":1}}'\n      a device\n  \
+         {program} status --config config/waypost.toml\n      what it is doing\n",
         sums.published, sums.delivered, sums.acknowledged, sums.queued, sums.repeated
     )
 }

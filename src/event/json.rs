@@ -334,6 +334,19 @@ mod tests {
         BodyFormat { payload_as, undefined_as, node: "emqx@127.0.0.1".into() }
     }
 
+    #[test]
+    fn numbers_of_a_json_payload_keep_every_digit() {
+        let payload = br#"{"n":[123456789012345678901234567890,-1.50,1e400,18446744073709551616]}"#;
+        let mut body = Vec::new();
+        format(PayloadAs::Json, UndefinedAs::Absent).write_object(
+            &record(payload),
+            None,
+            &mut body,
+        );
+        let text = String::from_utf8(body).unwrap();
+        assert!(text.contains(str::from_utf8(payload).unwrap()), "{text}");
+    }
+
     fn object(format: &BodyFormat, record: &Record) -> Value {
         let mut body = Vec::new();
         format.write_object(record, None, &mut body);
