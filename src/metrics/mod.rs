@@ -406,7 +406,7 @@ mod tests {
         let sink = metrics.sink(&name);
         assert_eq!(states(), ["waypost_sink_state{sink=\"cloud\",state=\"ok\"} 1"]);
         sink.set_state("retrying");
-        metrics.sink(&name);
+        drop(metrics.sink(&name));
         assert_eq!(states(), ["waypost_sink_state{sink=\"cloud\",state=\"retrying\"} 1"]);
     }
 }
