@@ -8,17 +8,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use prometheus::IntCounter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::event::Record;
+use crate::event::{Event, Record};
+use crate::metrics::RuleMetrics;
 use crate::name::SinkName;
-use crate::rule::{Match, Router};
+use crate::rule::program::Input;
+use crate::rule::{Match, Router, Selection};
 use crate::source::Incoming;
 use crate::store::Queue;
 
@@ -35,8 +37,8 @@ pub struct Ingest {
     pub router: Router,
     /// One queue per sink that a rule names.
     pub queues: BTreeMap<SinkName, Queue>,
-    /// Counts the events each rule selected, in the order of the router's rules.
-    pub matched: Vec<IntCounter>,
+    /// Counts what each rule does, in the order of the router's rules.
+    pub rules: Vec<RuleMetrics>,
 }
 
 /// Whether a queue holds its records of a group; asked by everything of the group that went there.
@@ -118,15 +120,27 @@ impl Ingest {
         let mut records: BTreeMap<&SinkName, Vec<Record>> = BTreeMap::new();
         for incoming in events {
             let mut sinks: Vec<&SinkName> = Vec::new();
-            for Match { index, rule, sinks: wanted_by } in self.router.route(&incoming.event) {
-                if let Some(matched) = self.matched.get(index) {
-                    matched.inc();
-                }
-                for sink in wanted_by {
-                    let record = Record { rule: rule.clone(), event: Arc::clone(&incoming.event) };
-                    records.entry(sink).or_default().push(record);
-                    if !sinks.contains(&sink) {
-                        sinks.push(sink);
+            let columns = self.router.columns(&incoming.event);
+            let input = Input::new(&columns);
+            for found in self.router.route(&incoming.event) {
+                let mut add = |event: &Arc<Event>, output: Option<Bytes>| {
+                    for sink in found.sinks {
+                        let (rule, event) = (found.rule.clone(), Arc::clone(event));
+                        let record = Record { rule, event, output: output.clone() };
+                        records.entry(sink).or_default().push(record);
+                        if !sinks.contains(&sink) {
+                            sinks.push(sink);
+                        }
+                    }
+                };
+                match self.select(&found, &input) {
+                    Selection::Nothing => {}
+                    Selection::Event => add(&incoming.event, None),
+                    Selection::Outputs(outputs) => {
+                        let event = Arc::new(incoming.event.without_content());
+                        for output in outputs {
+                            add(&event, Some(output));
+                        }
                     }
                 }
             }
@@ -147,6 +161,24 @@ impl Ingest {
                 events,
             })
             .collect()
+    }
+
+    /// What a rule makes of an event, counted. A rule that fails wants nothing of it.
+    fn select(&self, found: &Match<'_>, input: &Input<'_>) -> Selection {
+        let metrics = self.rules.get(found.index).expect("each rule of the router is counted");
+        metrics.matched.inc();
+        match found.select(input) {
+            Ok(Selection::Nothing) => Selection::Nothing,
+            Ok(selection) => {
+                metrics.passed.inc();
+                selection
+            }
+            Err(error) => {
+                metrics.count_failure(error.reason);
+                debug!(rule = %found.rule, %error, "rule failed for an event");
+                Selection::Nothing
+            }
+        }
     }
 
     fn hand_over(&self, sink: &SinkName, records: Vec<Record>) -> Held {

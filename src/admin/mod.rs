@@ -62,8 +62,12 @@ pub struct SourceStatus {
 pub struct RuleStatus {
     /// Where its matches go.
     pub sinks: Vec<String>,
-    /// Events it selected since the start.
+    /// Events from its topics since the start.
     pub matched: u64,
+    /// Events of which it put something out.
+    pub passed: u64,
+    /// Events for which it failed.
+    pub failed: u64,
 }
 
 /// One sink and its queue.

@@ -75,9 +75,15 @@ fn sources(status: &Status) -> String {
 }
 
 fn rules(status: &Status) -> String {
-    let mut table = Table::new(&["RULE", "MATCHED", "TO"]);
+    let mut table = Table::new(&["RULE", "MATCHED", "PASSED", "FAILED", "TO"]);
     for (name, rule) in &status.rules {
-        table.row([name.clone(), rule.matched.to_string(), rule.sinks.join(", ")]);
+        table.row([
+            name.clone(),
+            rule.matched.to_string(),
+            rule.passed.to_string(),
+            rule.failed.to_string(),
+            rule.sinks.join(", "),
+        ]);
     }
     table.render()
 }
@@ -176,7 +182,8 @@ mod tests {
     #[test]
     fn the_status_of_a_gateway_in_trouble_says_what_is_wrong() {
         let broken = source("disconnected", Some("127.0.0.1:1883 refuses connections"));
-        let rule = RuleStatus { sinks: vec!["cloud".to_owned()], matched: 1000 };
+        let rule =
+            RuleStatus { sinks: vec!["cloud".to_owned()], matched: 1000, passed: 990, failed: 3 };
         let mut full = sink("ok", 0);
         full.queue_unavailable = Some("No space left on device (os error 28)".to_owned());
         let status = Status {
@@ -203,8 +210,8 @@ mod tests {
             local   disconnected  1 h 6 min  1200000   1199000       mqtt://127.0.0.1:1883
             other   connected     1 h 6 min  1200000   1199000       mqtt://127.0.0.1:1883
 
-            RULE   MATCHED  TO
-            cloud  1000     cloud
+            RULE   MATCHED  PASSED  FAILED  TO
+            cloud  1000     990     3       cloud
 
             SINK   STATE     QUEUED  OLDEST   DISK           DELIVERED  DROPPED
             cloud  retrying  300     1 d 2 h  5.0 MiB (0 %)  600        100

@@ -5,6 +5,7 @@
 //! `config/waypost.toml` documents every key; relative paths in a config start at the folder of the file.
 
 mod broker;
+mod columns;
 mod connector;
 mod gateway;
 mod lint;
@@ -14,6 +15,7 @@ mod pem;
 mod reader;
 mod report;
 mod routes;
+mod rule_sql;
 mod secret;
 mod sink;
 mod source;
@@ -90,6 +92,7 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
     root.finish();
     let config =
         Config { gateway, log, metrics_listen, store, dead_letters, sources, rules, sinks };
+    columns::check(reader, &config);
     lint::check(reader, &config, &connectors);
     config
 }

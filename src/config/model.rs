@@ -12,11 +12,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::event::EventKind;
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::name::{ConnectorName, RuleName, SinkName, SourceName};
+pub use crate::rule::Rule;
 use crate::template::Template;
-use crate::topic::TopicFilter;
 
 /// Everything `waypost run` needs to know.
 #[derive(Debug, Clone)]
@@ -254,19 +253,6 @@ pub enum AccessAction {
     Publish,
     /// SUBSCRIBE.
     Subscribe,
-}
-
-/// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Sources it listens to; every source when it names none.
-    pub sources: Vec<SourceName>,
-    /// Kinds of event it wants.
-    pub events: Vec<EventKind>,
-    /// Topic filters of message events; `#` when it names none.
-    pub topics: Vec<TopicFilter>,
-    /// Where matches go. Not empty.
-    pub sinks: Vec<SinkName>,
 }
 
 /// `[sinks.NAME]` or the sink of a `[webhooks.NAME]`.

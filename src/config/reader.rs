@@ -10,6 +10,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::Surroundings;
+use super::columns::ColumnUse;
 use super::report::{Finding, Place};
 use super::words::{known_words, nearest};
 
@@ -23,6 +24,7 @@ pub(super) struct Reader<'doc> {
     places: RefCell<BTreeMap<String, Range<usize>>>,
     /// Every key that was asked for, there or not.
     asked: RefCell<BTreeSet<String>>,
+    columns_used: RefCell<Vec<ColumnUse>>,
 }
 
 impl<'doc> Reader<'doc> {
@@ -34,6 +36,7 @@ impl<'doc> Reader<'doc> {
             warnings: RefCell::default(),
             places: RefCell::default(),
             asked: RefCell::default(),
+            columns_used: RefCell::default(),
         }
     }
 
@@ -69,6 +72,16 @@ impl<'doc> Reader<'doc> {
     pub(super) fn warn_of(&self, key: &str, message: impl Into<String>) {
         let finding = self.finding(key, self.place_of(key), message.into());
         self.warnings.borrow_mut().push(finding);
+    }
+
+    /// The columns that templates name.
+    pub(super) fn columns_used(&self) -> Vec<ColumnUse> {
+        self.columns_used.borrow().clone()
+    }
+
+    /// Whether something is wrong with a key.
+    pub(super) fn has_problem(&self, with: impl Fn(&str) -> bool) -> bool {
+        self.problems.borrow().iter().any(|(_, finding)| with(&finding.key))
     }
 
     /// Whether a key stands in the file.
@@ -232,6 +245,18 @@ impl<'r> Value<'r> {
     pub(super) fn wrong<T>(&self, message: impl Into<String>) -> Option<T> {
         self.reader.problem(&self.path, Some(self.span.clone()), message);
         None
+    }
+
+    /// Notes that it is a template that names a column.
+    pub(super) fn uses_column(&self, column: &str) {
+        let (key, span) = (self.path.clone(), self.span.clone());
+        let used = ColumnUse { key, span, column: column.to_owned() };
+        self.reader.columns_used.borrow_mut().push(used);
+    }
+
+    /// Where it stands in the file, and how it is written there.
+    pub(super) fn source(&self) -> (usize, &'r str) {
+        (self.span.start, self.reader.text.get(self.span.clone()).unwrap_or_default())
     }
 
     /// Reports something wrong with the key as such.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::connector::Connectors;
 use super::reader::{Table, Value};
+use super::rule_sql::SqlRule;
 use super::words::{known_words, nearest};
 use super::{Rule, Sink, sink};
 use crate::event::EventKind;
@@ -114,15 +116,24 @@ impl Routes<'_> {
         let name = value.name(name, RuleName::new);
         let Some(mut table) = value.table() else { return };
         let sources = self.sources(&mut table);
-        let topics = topics(&mut table);
+        let sql = table.sql();
+        let plain = (!table.has("sql")).then(|| topics(&mut table));
         let sinks = table.require("sinks", "[\"cloud\"]").and_then(|value| {
             value.some("a rule without a sink would do nothing", |element| self.sink_name(element))
         });
         table.finish();
-        if let (Some(name), Some(sinks)) = (name, sinks) {
-            let events = EventKind::ALL.to_vec();
-            self.rules.insert(name, Rule { sources, events, topics, sinks });
-        }
+        let (Some(name), Some(sinks)) = (name, sinks) else { return };
+        let rule = match (sql, plain) {
+            (Some(SqlRule { program, topics, events }), _) => {
+                let program = Some(Arc::new(program.named(&name)));
+                Rule { sources, events, topics, program, sinks }
+            }
+            (None, topics) => {
+                let (events, topics) = (EventKind::ALL.to_vec(), topics.unwrap_or_default());
+                Rule { sources, events, topics, program: None, sinks }
+            }
+        };
+        self.rules.insert(name, rule);
     }
 
     fn add_webhook(&mut self, name: &str, value: &Value<'_>) {
@@ -141,7 +152,10 @@ impl Routes<'_> {
         };
         table.finish();
         if let (Some(rule_name), Some(sink_name)) = (rule_name, sink_name) {
-            self.rules.insert(rule_name, Rule { sources, events, topics, sinks: vec![sink_name] });
+            self.rules.insert(
+                rule_name,
+                Rule { sources, events, topics, program: None, sinks: vec![sink_name] },
+            );
         }
     }
 

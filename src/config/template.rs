@@ -4,9 +4,7 @@ use http::header::HeaderName;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
-use super::words::{known_words, nearest};
 use super::{Credential, CredentialForm};
-use crate::event::json::COLUMNS;
 use crate::template::{Template, lookalikes};
 
 /// Headers that frame a message or belong to the connection: theirs to say is the HTTP client's.
@@ -53,7 +51,7 @@ impl Headers {
 }
 
 impl Value<'_> {
-    /// A template whose placeholders name columns that events have.
+    /// A template. Which columns it may name is checked when the rules are known.
     pub(super) fn template(&self) -> Option<Template> {
         self.template_of(&self.with_environment(self.raw_text()?, true)?)
     }
@@ -64,17 +62,8 @@ impl Value<'_> {
             Ok(template) => template,
             Err(error) => return self.wrong(error.to_string()),
         };
-        let mut good = true;
         for column in template.placeholders().filter_map(|place| place.column()) {
-            if COLUMNS.contains(&column) {
-                continue;
-            }
-            good = false;
-            let advice = match nearest(column, COLUMNS.into_iter()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known are {}", known_words(COLUMNS.into_iter())),
-            };
-            self.wrong::<()>(format!("there is no column `{column}` in an event; {advice}"));
+            self.uses_column(column);
         }
         for literal in lookalikes(text) {
             self.reader.warn_of(
@@ -85,7 +74,7 @@ impl Value<'_> {
                 ),
             );
         }
-        good.then_some(template)
+        Some(template)
     }
 
     /// The value of a header that is no secret as a whole.

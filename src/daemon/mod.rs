@@ -90,8 +90,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let threads = watch_threads(&queues);
     let mut delivery = Stage::new("delivery");
     let sinks = start_delivery(&config, &store, &queues, &metrics, &mut delivery);
-    let router = Router::new(&config);
-    let matched: Vec<_> = router.rules().map(|rule| metrics.rule_matched(rule)).collect();
+    let router = Router::new(&config.gateway.name, config.sources.keys(), &config.rules);
+    let rules: Vec<_> = router.rules().map(|rule| metrics.rule(rule)).collect();
     let (intake, incoming) = Intake::bounded(config.gateway.intake_bytes_max);
     let health = source_health(&config, &metrics);
     let watched = Watched {
@@ -100,7 +100,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         started,
         config: config.clone(),
         sources: health.clone(),
-        matched: matched.clone(),
+        rules: rules.clone(),
         sinks,
         queues: queues.clone(),
     };
@@ -109,7 +109,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let contexts = source_contexts(&config, &router, &intake, &health);
     let mut ingest = Stage::new("ingest");
-    let joined = Ingest { router, queues: queues.clone(), matched };
+    let joined = Ingest { router, queues: queues.clone(), rules };
     ingest.spawn("ingest", |stop| ingest::run(joined, incoming, stop));
     let mut sources = Stage::new("sources");
     start_sources(&config, contexts, &store, &mut sources);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus::IntCounter;
-
 use crate::admin::{RuleStatus, SinkStatus, SourceStatus, Status};
 use crate::clock::UnixMillis;
 use crate::config::{Config, Durability, MqttSource, MqttTransport, Sink, Source};
 use crate::delivery::SinkHealth;
+use crate::metrics::RuleMetrics;
 use crate::name::{SinkName, SourceName};
 use crate::source::SourceHealth;
 use crate::store::Queue;
@@ -22,7 +21,7 @@ pub(super) struct Watched {
     pub(super) config: Config,
     pub(super) sources: BTreeMap<SourceName, Arc<SourceHealth>>,
     /// In the order of the config's rules.
-    pub(super) matched: Vec<IntCounter>,
+    pub(super) rules: Vec<RuleMetrics>,
     pub(super) sinks: BTreeMap<SinkName, Arc<SinkHealth>>,
     pub(super) queues: BTreeMap<SinkName, Queue>,
 }
@@ -33,9 +32,17 @@ impl Watched {
             let health = self.sources.get(name)?;
             Some((name.to_string(), source_status(source, health)))
         });
-        let rules = self.config.rules.iter().zip(&self.matched).map(|((name, rule), matched)| {
+        let rules = self.config.rules.iter().zip(&self.rules).map(|((name, rule), metrics)| {
             let sinks = rule.sinks.iter().map(ToString::to_string).collect();
-            (name.to_string(), RuleStatus { sinks, matched: matched.get() })
+            (
+                name.to_string(),
+                RuleStatus {
+                    sinks,
+                    matched: metrics.matched.get(),
+                    passed: metrics.passed.get(),
+                    failed: metrics.failed(),
+                },
+            )
         });
         let sinks: BTreeMap<String, SinkStatus> = self
             .config

@@ -130,7 +130,7 @@ impl Window {
     pub(super) fn push(&mut self, record: Arc<StoredRecord>, now: Instant) {
         let lane_id = self.lane_of(&record);
         let number = record.number;
-        let bytes = record.record.event.memory_bytes();
+        let bytes = record.record.memory_bytes();
         let waiting = Waiting { record, since: now, bytes };
         let amount = waiting.amount();
         self.waiting.add(amount);

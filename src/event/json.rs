@@ -90,7 +90,13 @@ impl BodyFormat {
     ///
     /// With a `record_id` the object starts with that key: an element of a batch carries its own id, since the
     /// headers of the request speak of the batch.
+    ///
+    /// The output of a rule is its own body, whatever else the format says: what is in it was chosen by the rule.
     pub fn write_object(&self, record: &Record, record_id: Option<&str>, body: &mut Vec<u8>) {
+        if let Some(output) = &record.output {
+            write_output(output, record_id, body);
+            return;
+        }
         body.push(b'{');
         let mut first = true;
         if let Some(record_id) = record_id {
@@ -127,6 +133,9 @@ impl BodyFormat {
     /// The columns of `record` as templates see them: those of the default body, so that `${.}` is that body.
     #[must_use]
     pub fn template_data(&self, record: &Record) -> Value {
+        if let Some(output) = &record.output {
+            return serde_json::from_slice(output).unwrap_or_default();
+        }
         let mut object = Map::new();
         self.columns(record, &mut |key, column| {
             let Some(column) = self.shown(column) else { return };
@@ -134,7 +143,7 @@ impl BodyFormat {
                 Column::Undefined => return,
                 Column::Text(text) => Value::from(text),
                 Column::OwnedText(text) => Value::from(text),
-                Column::Id(id) => Value::from(hex_upper(id)),
+                Column::Id(id) => Value::from(id_text(id)),
                 Column::Integer(number) => Value::from(number),
                 Column::Flags(event) => {
                     serde_json::json!({ "dup": event.dup, "retain": event.retain })
@@ -215,13 +224,48 @@ impl BodyFormat {
     }
 }
 
+/// Writes the output of a rule, with the record's id in front of its keys. A key of that name in the output gives way:
+/// receivers dedupe on it.
+fn write_output(output: &[u8], record_id: Option<&str>, body: &mut Vec<u8>) {
+    const KEY: &str = "record_id";
+    let Some(record_id) = record_id else {
+        body.extend_from_slice(output);
+        return;
+    };
+    body.push(b'{');
+    let mut first = true;
+    write_key(KEY, &mut first, body);
+    write_json(record_id, body);
+    let names_it = output.windows(KEY.len()).any(|window| window == KEY.as_bytes());
+    let object =
+        names_it.then(|| serde_json::from_slice::<Map<String, Value>>(output).ok()).flatten();
+    if let Some(object) = object.filter(|object| object.contains_key(KEY)) {
+        for (key, value) in object.iter().filter(|(key, _)| *key != KEY) {
+            body.push(b',');
+            write_json(key, body);
+            body.push(b':');
+            write_json(value, body);
+        }
+        body.push(b'}');
+        return;
+    }
+    match output.strip_prefix(b"{") {
+        Some(b"}") | None => body.push(b'}'),
+        Some(rest) => {
+            body.push(b',');
+            body.extend_from_slice(rest);
+        }
+    }
+}
+
 fn text_or_undefined(text: Option<&str>) -> Column<'_> {
     text.map_or(Column::Undefined, Column::Text)
 }
 
 /// `pub_props` as EMQX shows it: spec names with dashes; `User-Property` is always there, the last of
 /// several wins, and `User-Property-Pairs` keeps them all.
-fn publish_properties(properties: Option<&PublishProperties>) -> Value {
+#[must_use]
+pub fn publish_properties(properties: Option<&PublishProperties>) -> Value {
     let mut object = Map::new();
     let mut users = Map::new();
     if let Some(properties) = properties {
@@ -268,7 +312,9 @@ fn lossy_text(payload: &[u8]) -> String {
     text
 }
 
-fn hex_upper(id: &[u8; 16]) -> String {
+/// A message id as it is shown: 32 hex digits.
+#[must_use]
+pub fn id_text(id: &[u8; 16]) -> String {
     hex_digits(id).map(char::from).collect()
 }
 
@@ -327,7 +373,11 @@ mod tests {
             peer: Some("127.0.0.1:61003".parse().unwrap()),
             properties: None,
         };
-        Record { rule: RuleName::new("my-webhook_wh_d").unwrap(), event: Arc::new(event) }
+        Record {
+            rule: RuleName::new("my-webhook_wh_d").unwrap(),
+            event: Arc::new(event),
+            output: None,
+        }
     }
 
     fn format(payload_as: PayloadAs, undefined_as: UndefinedAs) -> BodyFormat {
@@ -431,6 +481,36 @@ mod tests {
             "User-Property-Pairs": [{ "key": "k", "value": "1" }, { "key": "k", "value": "2" }],
         });
         assert_eq!(body["pub_props"], expected);
+    }
+
+    #[test]
+    fn the_output_of_a_rule_is_the_body_and_gets_the_record_id_in_a_batch() {
+        let format = format(PayloadAs::Auto, UndefinedAs::Undefined);
+        for (output, alone, in_batch) in [
+            ("{}", "{}", r#"{"record_id":"a-1"}"#),
+            (r#"{"t":1}"#, r#"{"t":1}"#, r#"{"record_id":"a-1","t":1}"#),
+            (
+                r#"{"record_id":7,"t":"record_id"}"#,
+                r#"{"record_id":7,"t":"record_id"}"#,
+                r#"{"record_id":"a-1","t":"record_id"}"#,
+            ),
+            (
+                r#"{"t":"record_id"}"#,
+                r#"{"t":"record_id"}"#,
+                r#"{"record_id":"a-1","t":"record_id"}"#,
+            ),
+        ] {
+            let mut record = record(b"payload");
+            record.output = Some(output.into());
+            let written = |id| {
+                let mut body = Vec::new();
+                format.write_object(&record, id, &mut body);
+                String::from_utf8(body).unwrap()
+            };
+            assert_eq!((written(None).as_str(), written(Some("a-1")).as_str()), (alone, in_batch));
+            let data: Value = serde_json::from_str(output).unwrap();
+            assert_eq!(format.template_data(&record), data);
+        }
     }
 
     #[test]

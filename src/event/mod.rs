@@ -142,6 +142,12 @@ impl Event {
         self.client_id.as_deref().unwrap_or_else(|| self.topic.as_str())
     }
 
+    /// The event without what an output stands for: its payload and properties. Order, age and place are kept.
+    #[must_use]
+    pub fn without_content(&self) -> Self {
+        Self { payload: Bytes::new(), properties: None, ..self.clone() }
+    }
+
     /// Bytes this event takes in memory, for bounds: payload, texts and a flat share for the rest.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -169,6 +175,16 @@ impl Event {
 pub struct Record {
     /// The rule that matched.
     pub rule: crate::name::RuleName,
-    /// The event, shared with the other queues it went to.
+    /// The event, shared with the other queues it went to; without its payload where there is an output.
     pub event: Arc<Event>,
+    /// What the rule made of the event, one JSON object on one line; `None` when it wants the event as it is.
+    pub output: Option<Bytes>,
+}
+
+impl Record {
+    /// Bytes it takes in memory, for bounds.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.event.memory_bytes() + self.output.as_ref().map_or(0, Bytes::len)
+    }
 }

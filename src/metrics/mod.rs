@@ -6,6 +6,7 @@
 
 mod letters;
 mod queues;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use prometheus::{
 
 pub use letters::{DeadLetterCounts, DeadLetterReader, DeadLetterSnapshot};
 pub use queues::{QueueReader, QueueSnapshot};
+pub use rules::RuleMetrics;
 
 use crate::name::{RuleName, SinkName, SourceName};
 
@@ -142,7 +144,7 @@ pub struct Metrics {
     registry: Registry,
     sources: SourceFamilies,
     sinks: SinkFamilies,
-    matched: IntCounterVec,
+    rules: rules::RuleFamilies,
     /// Handles of the store.
     pub store: StoreMetrics,
 }
@@ -307,11 +309,7 @@ impl Metrics {
         Self {
             sources: build.sources(),
             sinks: build.sinks(),
-            matched: build.counters(
-                "waypost_rule_matched_total",
-                "Events that a rule selected.",
-                &["rule"],
-            ),
+            rules: rules::RuleFamilies::new(&build),
             store: build.store(),
             registry: build.0,
         }
@@ -336,10 +334,10 @@ impl Metrics {
         }
     }
 
-    /// The counter of events that a rule selected.
+    /// Handles for a rule, each series at zero.
     #[must_use]
-    pub fn rule_matched(&self, name: &RuleName) -> IntCounter {
-        self.matched.with_label_values(&[name.as_str()])
+    pub fn rule(&self, name: &RuleName) -> RuleMetrics {
+        self.rules.of(name)
     }
 
     /// Handles for a sink, each series at zero and the sink `ok` unless it has a state already.

@@ -1,8 +1,9 @@
-//! Which events go to which sinks. Pure: no clock, no counting, no waiting.
+//! Which events go to which sinks, and what becomes of them on the way. Pure: no counting, no waiting.
 //!
-//! Built once from the config; routing an event allocates nothing. An event that several rules send to one sink is
+//! Built once from the config. An event that several rules send to one sink is
 //! one record for each of these rules: rules are independent, as in EMQX.
 
+mod columns;
 pub mod events;
 pub mod functions;
 pub mod program;
@@ -15,15 +16,39 @@ pub mod value;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::config::{Config, Rule};
+use bytes::Bytes;
+
+pub use columns::EventColumns;
+
+use self::program::{Input, Outcome, Program};
+use self::run::RunError;
+use self::value::Value;
 use crate::event::{Event, EventKind};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::{Topic, TopicFilter};
 
+/// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Sources it listens to; every source when it names none.
+    pub sources: Vec<SourceName>,
+    /// Kinds of event it wants.
+    pub events: Vec<EventKind>,
+    /// Topic filters of message events.
+    pub topics: Vec<TopicFilter>,
+    /// What it makes of an event, in SQL; without it the event goes on as it is.
+    pub program: Option<Arc<Program>>,
+    /// Where matches go. Not empty.
+    pub sinks: Vec<SinkName>,
+}
+
 /// All rules, ready for use.
 #[derive(Debug, Clone)]
 pub struct Router {
+    /// The gateway's name, a column of every event.
+    node: Arc<str>,
     rules: Box<[RouterRule]>,
     /// For each source, its rules as indices into `rules`, in the order of their names.
     by_source: BTreeMap<SourceName, Box<[usize]>>,
@@ -34,12 +59,13 @@ struct RouterRule {
     name: RuleName,
     kinds: Box<[EventKind]>,
     topics: Box<[TopicFilter]>,
+    program: Option<Arc<Program>>,
     /// Without duplicates.
     sinks: Box<[SinkName]>,
 }
 
 /// A rule that wants an event, and where it sends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Match<'router> {
     /// Position of the rule in [`Router::rules`], for tables that stand beside the router.
     pub index: usize,
@@ -47,16 +73,40 @@ pub struct Match<'router> {
     pub rule: &'router RuleName,
     /// One record goes to each. Not empty, no duplicates.
     pub sinks: &'router [SinkName],
+    program: Option<&'router Program>,
+}
+
+/// What a rule makes of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// It does not want it.
+    Nothing,
+    /// The event as it is.
+    Event,
+    /// Objects, each on one line of JSON. Not empty.
+    Outputs(Vec<Bytes>),
+}
+
+impl Match<'_> {
+    /// Applies the rule to the event, whose columns and parsed payload all rules share.
+    pub fn select(&self, input: &Input<'_>) -> Result<Selection, RunError> {
+        let Some(program) = self.program else { return Ok(Selection::Event) };
+        Ok(match program.apply(input)? {
+            Outcome::NotMatched => Selection::Nothing,
+            Outcome::Event => Selection::Event,
+            Outcome::Outputs(outputs) if outputs.is_empty() => Selection::Nothing,
+            Outcome::Outputs(outputs) => {
+                let json = |output| Bytes::from(Value::map(output).to_json());
+                Selection::Outputs(outputs.into_iter().map(json).collect())
+            }
+        })
+    }
 }
 
 impl Router {
-    /// The router of a config. Rules are tried in the order of their names.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self::of(config.sources.keys(), &config.rules)
-    }
-
-    fn of<'a>(
+    /// The router of a config. Rules are tried in the order of their names. `node` is the gateway's name.
+    pub fn new<'a>(
+        node: &str,
         sources: impl Iterator<Item = &'a SourceName>,
         rules: &BTreeMap<RuleName, Rule>,
     ) -> Self {
@@ -68,7 +118,7 @@ impl Router {
         });
         let by_source = by_source.collect();
         let rules = rules.iter().map(|(name, rule)| RouterRule::new(name, rule)).collect();
-        Self { rules, by_source }
+        Self { node: node.into(), rules, by_source }
     }
 
     /// Names of the rules, in the order of [`Match::index`].
@@ -77,13 +127,24 @@ impl Router {
         self.rules.iter().map(|rule| &rule.name)
     }
 
+    /// The columns of `event` as the rules see them.
+    #[must_use]
+    pub fn columns<'a>(&'a self, event: &'a Event) -> EventColumns<'a> {
+        EventColumns::new(event, &self.node)
+    }
+
     /// The rules that want `event`. An event of a source that the config does not have matches nothing.
     pub fn route(&self, event: &Event) -> impl Iterator<Item = Match<'_>> {
         let kind = event.kind();
         let topic = &event.topic;
-        self.of_source(&event.source)
-            .filter(move |(_, rule)| rule.wants(kind, topic))
-            .map(|(index, rule)| Match { index, rule: &rule.name, sinks: &rule.sinks })
+        self.of_source(&event.source).filter(move |(_, rule)| rule.wants(kind, topic)).map(
+            |(index, rule)| Match {
+                index,
+                rule: &rule.name,
+                sinks: &rule.sinks,
+                program: rule.program.as_deref(),
+            },
+        )
     }
 
     /// The topic filters that `source` must subscribe to so that its rules see what they want: no filter twice, and
@@ -115,6 +176,7 @@ impl RouterRule {
             name: name.clone(),
             kinds: rule.events.as_slice().into(),
             topics: rule.topics.as_slice().into(),
+            program: rule.program.clone(),
             sinks: sinks.into(),
         }
     }

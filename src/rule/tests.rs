@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::Router;
+use super::program::{Input, Program};
 use super::subscriptions::without_covered;
+use super::{Router, Rule};
 use crate::clock::UnixMillis;
-use crate::config::Rule;
 use crate::event::{Event, EventKind, Qos};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::{Topic, TopicFilter};
@@ -15,6 +15,7 @@ fn rule(sources: &[&str], topics: &[&str], sinks: &[&str]) -> Rule {
         sources: sources.iter().map(|name| SourceName::new(name).unwrap()).collect(),
         events: vec![EventKind::MessagePublish],
         topics: topics.iter().map(|filter| TopicFilter::new(filter).unwrap()).collect(),
+        program: None,
         sinks: sinks.iter().map(|name| SinkName::new(name).unwrap()).collect(),
     }
 }
@@ -24,7 +25,7 @@ fn router(rules: &[(&str, Rule)]) -> Router {
     let sources = ["east", "west"].map(|name| SourceName::new(name).unwrap());
     let rules: BTreeMap<_, _> =
         rules.iter().map(|(name, rule)| (RuleName::new(name).unwrap(), rule.clone())).collect();
-    Router::of(sources.iter(), &rules)
+    Router::new("plant-7", sources.iter(), &rules)
 }
 
 fn event(source: &str, topic: &str) -> Event {
@@ -75,6 +76,50 @@ fn a_rule_with_sources_wants_events_of_these_only() {
     assert_eq!(routed(&router, "east", "t"), [r#"any#0: ["a"]"#, r#"east#1: ["b"]"#]);
     assert_eq!(routed(&router, "west", "t"), [r#"any#0: ["a"]"#]);
     assert_eq!(routed(&router, "north", "t"), [""; 0]);
+}
+
+fn sql(sql: &str, sinks: &[&str]) -> Rule {
+    let program = Program::new(sql).unwrap();
+    let topics: Vec<_> = program.topics().iter().map(TopicFilter::as_str).collect();
+    let rule = rule(&[], &topics, sinks);
+    Rule { program: Some(std::sync::Arc::new(program.named(&RuleName::new("r").unwrap()))), ..rule }
+}
+
+#[test]
+fn a_rule_makes_of_an_event_what_its_sql_says() {
+    let router = router(&[
+        ("a", sql("SELECT * FROM \"t/#\" WHERE qos = 1", &["a"])),
+        (
+            "b",
+            sql("SELECT clientid, payload.t as t, metadata.rule_id as rule FROM \"t/#\"", &["a"]),
+        ),
+        ("c", sql("FOREACH payload.l FROM \"t/#\" WHERE qos = 0", &["a"])),
+        ("d", sql("FOREACH payload.l DO item + 1 as x FROM \"t/#\"", &["a"])),
+        ("e", sql("SELECT payload.t.u - 1 as x FROM \"t/#\"", &["a"])),
+        ("f", sql("SELECT topic FROM \"u\"", &["a"])),
+        ("g", sql("FOREACH payload.none DO item FROM \"t/#\"", &["a"])),
+    ]);
+    let mut event = event("east", "t/1");
+    event.payload = br#"{"t":1.5,"l":[1,2]}"#.as_slice().into();
+    let columns = router.columns(&event);
+    let input = Input::new(&columns);
+    let made: Vec<_> = router
+        .route(&event)
+        .map(|found| {
+            format!("{}: {:?}", found.rule, found.select(&input).map_err(|e| e.to_string()))
+        })
+        .collect();
+    assert_eq!(
+        made,
+        [
+            "a: Ok(Event)",
+            r#"b: Ok(Outputs([b"{\"clientid\":\"undefined\",\"rule\":\"r\",\"t\":1.5}"]))"#,
+            "c: Ok(Nothing)",
+            r#"d: Ok(Outputs([b"{\"x\":2}", b"{\"x\":3}"]))"#,
+            r#"e: Err("`-` needs numbers, and one side is undefined")"#,
+            "g: Ok(Nothing)",
+        ]
+    );
 }
 
 #[test]

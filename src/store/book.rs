@@ -374,10 +374,10 @@ impl Book {
 }
 
 fn memory_bytes(entry: &InMemory) -> usize {
-    entry.record.record.event.memory_bytes()
+    entry.record.record.memory_bytes()
 }
 
 /// Bytes in memory of records that are not in a queue yet.
 pub(super) fn records_bytes(records: &[Record]) -> usize {
-    records.iter().map(|record| record.event.memory_bytes()).sum()
+    records.iter().map(Record::memory_bytes).sum()
 }

@@ -53,6 +53,17 @@ struct RecordV1<'a> {
 enum EventV1<'a> {
     #[serde(borrow)]
     MessagePublish(MessagePublishV1<'a>),
+    #[serde(borrow)]
+    Output(OutputV1<'a>),
+}
+
+/// What a rule made of a message, and the message without its payload.
+#[derive(Debug, Serialize, Deserialize)]
+struct OutputV1<'a> {
+    #[serde(borrow)]
+    message: MessagePublishV1<'a>,
+    #[serde(borrow)]
+    output: Blob<'a>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,7 +129,10 @@ pub(super) fn encode(record: &Record, accepted_at: UnixMillis, out: &mut Vec<u8>
     let record = RecordV1 {
         rule: record.rule.as_str(),
         accepted_at_ms: accepted_at.0,
-        event: EventV1::MessagePublish(publish),
+        event: match &record.output {
+            None => EventV1::MessagePublish(publish),
+            Some(output) => EventV1::Output(OutputV1 { message: publish, output: Blob(output) }),
+        },
     };
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
@@ -181,7 +195,11 @@ impl<'a> RecordDecoder<'a> {
         let record: RecordV1 =
             options().with_limit(limit).deserialize(bytes).map_err(|_| NotARecord)?;
         let accepted_at = UnixMillis(record.accepted_at_ms);
-        let EventV1::MessagePublish(publish) = record.event;
+        let (publish, output) = match record.event {
+            EventV1::MessagePublish(publish) => (publish, None),
+            EventV1::Output(OutputV1 { message, output }) => (message, Some(output)),
+        };
+        let output = output.map(|output| Bytes::copy_from_slice(output.0));
         let rule = match &self.rule {
             Some(rule) if rule.as_str() == record.rule => rule.clone(),
             _ => RuleName::new(record.rule).map_err(|_| NotARecord)?,
@@ -194,7 +212,7 @@ impl<'a> RecordDecoder<'a> {
         self.source = Some(source.clone());
         let event = Arc::new(event_of(publish, source)?);
         self.rest = rest;
-        Ok((Record { rule, event }, accepted_at))
+        Ok((Record { rule, event, output }, accepted_at))
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn read_ahead(shared: &Shared, number: u64, limit: ReadLimit) -> Resu
         if let Ok(records) = chunk::decode(&located.header, located.body()) {
             let age_ms = located.header.stamp.age_ms;
             for record in records.into_iter().filter(|record| record.number.0 >= next) {
-                bytes += record.record.event.memory_bytes();
+                bytes += record.record.memory_bytes();
                 ahead.push_back(InMemory { record: Arc::new(record), age_ms });
             }
         } else {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// Modules from the bottom up; those of one row may use each other.
 const LAYERS: [&[&str]; 9] = [
     &["access", "clock", "name", "password", "signature", "topic", "units", "event"],
-    &["template", "metrics"],
+    &["template", "rule", "metrics"],
     &["config"],
-    &["rule", "store", "tls"],
+    &["store", "tls"],
     &["source", "delivery"],
     &["ingest"],
     &["admin"],

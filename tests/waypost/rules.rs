@@ -2,7 +2,10 @@
 
 use expect_test::{expect, expect_file};
 
-use crate::support::waypost::command;
+use crate::support::eventually;
+use crate::support::http::{Reply, Server};
+use crate::support::mosquitto::Mosquitto;
+use crate::support::waypost::{Waypost, command};
 
 #[track_caller]
 fn rule(arguments: &[&str]) -> (i32, String, String) {
@@ -134,4 +137,103 @@ fn a_wrong_rule_is_shown_with_every_place_that_is_wrong() {
           |   ^^^^^^
     "#]]
     .assert_eq(&tested(sql, "{}", &[]));
+}
+
+/// A gateway with a Mosquitto, the rules and a service that all of them may name as `cloud`.
+fn gateway(rules: &str, sink: &str) -> (Mosquitto, Server, Waypost) {
+    let broker = Mosquitto::start("");
+    let service = Server::start();
+    let gateway = Waypost::start(&format!(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\n[sinks.cloud]\nurl = \"{}\"\n{sink}\n{rules}",
+        broker.url(),
+        service.url(),
+    ));
+    gateway.until("waypost_source_connected", "source=\"local\"", |connected| connected == 1.0);
+    (broker, service, gateway)
+}
+
+fn publish(broker: &Mosquitto, topic: &str, payload: &str) {
+    assert!(broker.publish(&["-q", "1", "-t", topic, "-m", payload]));
+}
+
+#[test]
+fn what_a_rule_selects_is_delivered_and_what_it_does_not_want_is_not() {
+    let (broker, service, gateway) = gateway(
+        r#"
+        [rules.hot]
+        sql = '''
+        SELECT topic(2) AS pump, payload.temp AS temp   -- only what matters
+        FROM "plant/#" WHERE payload.temp > 30
+        '''
+        sinks = ["cloud"]
+        [rules.each]
+        sql = 'FOREACH payload.parts AS part DO part.n AS n INCASE part.n > 1 FROM "parts"'
+        sinks = ["cloud"]
+        [rules.whole]
+        sql = "SELECT * FROM 'parts' WHERE qos = 1"
+        sinks = ["cloud"]
+        "#,
+        "concurrency = 1\norder = \"sink\"",
+    );
+    publish(&broker, "plant/7/temp", r#"{"temp": 12}"#);
+    publish(&broker, "plant/8/temp", "no json");
+    publish(&broker, "plant/9/temp", r#"{"temp": 31.5}"#);
+    publish(&broker, "parts", r#"{"parts": [{"n": 1}, {"n": 2}, {"n": 3}]}"#);
+    let records = eventually("four records", || service.records(), |records| records.len() == 4);
+    assert_eq!(records[0], serde_json::json!({ "pump": "9", "temp": 31.5 }));
+    assert_eq!(records[1], serde_json::json!({ "n": 2 }));
+    assert_eq!(records[2], serde_json::json!({ "n": 3 }));
+    assert_eq!(records[3]["metadata"]["rule_id"], "whole");
+    assert_eq!(records[3]["topic"], "parts");
+    gateway.drained("cloud");
+    let metrics = gateway.metrics();
+    let count = |name: &str, labels: &str| metrics.get(name, labels).unwrap();
+    assert_eq!(count("waypost_rule_matched_total", "rule=\"hot\""), 3.0);
+    assert_eq!(count("waypost_rule_passed_total", "rule=\"hot\""), 1.0);
+    assert_eq!(count("waypost_rule_failed_total", "reason=\"not_json\",rule=\"hot\""), 1.0);
+    assert_eq!(count("waypost_rule_failed_total", "reason=\"wrong_type\",rule=\"hot\""), 0.0);
+    assert_eq!(count("waypost_rule_passed_total", "rule=\"each\""), 1.0);
+    assert_eq!(gateway.status()["rules"]["hot"]["failed"], 1);
+}
+
+#[test]
+fn templates_and_batches_work_on_what_a_rule_selects_and_it_survives_a_kill() {
+    let (broker, service, mut gateway) = gateway(
+        r#"
+        [rules.hot]
+        sql = 'SELECT clientid, payload.temp AS temp, topic(2) AS pump FROM "plant/#"'
+        sinks = ["cloud", "batched"]
+        [sinks.batched]
+        url = "URL"
+        batch = { max_records = 10, linger = "50ms" }
+        "#
+        .replace("URL", "http://127.0.0.1:9")
+        .as_str(),
+        r#"body = '{"t":${temp},"p":"${pump}"}'"#,
+    );
+    service.answer(|_| Reply::Status(503));
+    publish(&broker, "plant/7/temp", r#"{"temp": 31.5}"#);
+    gateway.until("waypost_queue_enqueued_total", "sink=\"cloud\"", |enqueued| enqueued == 1.0);
+    gateway.kill();
+    gateway.configure(&format!(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\n\
+         [sinks.cloud]\nurl = \"{}\"\nbody = '{{\"t\":${{temp}},\"p\":\"${{pump}}\"}}'\n\
+         [sinks.batched]\nurl = \"{}\"\nbatch = {{ max_records = 10, linger = \"50ms\" }}\n\
+         [rules.hot]\nsql = 'SELECT temp, pump FROM \"nothing\"'\nsinks = [\"cloud\", \"batched\"]\n",
+        broker.url(),
+        service.url(),
+        service.url(),
+    ));
+    service.answer(|_| Reply::Status(200));
+    gateway.launch();
+    gateway.drained("cloud");
+    gateway.drained("batched");
+    let requests = service.requests().into_iter().filter(|request| request.accepted);
+    let bodies: Vec<_> = requests.map(|request| String::from_utf8(request.body).unwrap()).collect();
+    let single = bodies.iter().find(|body| **body == r#"{"t":31.5,"p":"7"}"#);
+    assert!(single.is_some(), "{bodies:?}");
+    let batch = bodies.iter().find(|body| body.starts_with('[')).unwrap();
+    let batch: serde_json::Value = serde_json::from_str(batch).unwrap();
+    assert_eq!((&batch[0]["temp"], &batch[0]["clientid"]), (&31.5.into(), &"undefined".into()));
+    assert!(batch[0]["record_id"].as_str().unwrap().ends_with("-batched-1"), "{batch}");
 }

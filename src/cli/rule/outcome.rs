@@ -33,6 +33,7 @@ pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option
     }
     let input = Input::new(columns);
     match program.apply(&input) {
+        Ok(Outcome::Event) => Tested::Matched(vec![program.columns(&input)]),
         Ok(Outcome::Outputs(outputs)) => Tested::Matched(outputs),
         Ok(Outcome::NotMatched) => Tested::NotMatched(program.why_not(&input)),
         Err(error) => Tested::Failed(error.message),

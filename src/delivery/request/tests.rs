@@ -40,7 +40,7 @@ fn records(keys: &[&str]) -> Vec<Arc<StoredRecord>> {
 fn with_payload(number: u64, client_id: &str, payload: &'static str) -> Arc<StoredRecord> {
     let mut event = event(number, client_id);
     Arc::get_mut(&mut event).unwrap().payload = payload.into();
-    let record = Record { rule: RuleName::new("rule").unwrap(), event };
+    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
     Arc::new(StoredRecord { number: RecordNumber(number), accepted_at: UnixMillis(7), record })
 }
 
@@ -202,7 +202,7 @@ fn a_topic_cannot_be_smuggled_into_the_path_by_its_slashes() {
     config.request.path = Some(template("${topic}"));
     let mut event = event(1, "a");
     Arc::get_mut(&mut event).unwrap().topic = Topic::new("../admin").unwrap();
-    let record = Record { rule: RuleName::new("rule").unwrap(), event };
+    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
     let record = StoredRecord { number: RecordNumber(1), accepted_at: UnixMillis(7), record };
     let (message, _) = render(&config, &[Arc::new(record)]);
     assert_eq!(message.target.url.path(), "/..%2Fadmin");

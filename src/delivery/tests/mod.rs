@@ -27,7 +27,8 @@ use crate::topic::Topic;
 
 /// Record `number` of the client `key`, with its number as payload.
 pub(super) fn record(number: u64, key: &str) -> Arc<StoredRecord> {
-    let record = Record { rule: RuleName::new("rule").unwrap(), event: event(number, key) };
+    let record =
+        Record { rule: RuleName::new("rule").unwrap(), event: event(number, key), output: None };
     Arc::new(StoredRecord { number: RecordNumber(number), accepted_at: UnixMillis(7), record })
 }
 

@@ -76,7 +76,7 @@ impl Rig {
         for key in keys {
             self.appended += 1;
             let event = event(self.appended, key.as_ref());
-            records.push(Record { rule: RuleName::new("rule").unwrap(), event });
+            records.push(Record { rule: RuleName::new("rule").unwrap(), event, output: None });
         }
         self.queue.append(records).await.unwrap().unwrap();
     }
@@ -362,7 +362,7 @@ async fn records_that_only_wait_in_memory_can_be_dropped_by_the_policy_of_a_full
             // Text that hardly shrinks when it is compressed.
             let noise: String = (0..BYTES).map(|_| random.alphanumeric()).collect();
             Arc::get_mut(&mut event).unwrap().payload = format!("{number} {noise}").into();
-            Record { rule: RuleName::new("rule").unwrap(), event }
+            Record { rule: RuleName::new("rule").unwrap(), event, output: None }
         };
         rig.queue.append(numbers.map(record).collect()).await.unwrap().unwrap();
     };

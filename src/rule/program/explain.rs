@@ -11,17 +11,15 @@ impl Program {
     #[must_use]
     pub fn why_not(&self, input: &Input<'_>) -> String {
         let mut run = Run::new();
+        let scope = self.scope(input);
         let selected = match &self.body {
-            Body::Select(fields) => {
-                run.select(fields, &Scope { top: None, over: &[], input }).unwrap_or_default()
+            Body::Select(fields) => run.select(fields, &scope).unwrap_or_default(),
+            Body::Foreach(foreach) => {
+                run.collect(foreach, &scope).map(|(layer, _)| layer).unwrap_or_default()
             }
-            Body::Foreach(foreach) => run
-                .collect(&foreach.fields, &foreach.element, input)
-                .map(|(layer, _)| layer)
-                .unwrap_or_default(),
         };
         let layers: [&Layer; 1] = [&selected];
-        let scope = Scope { top: None, over: &layers, input };
+        let scope = Scope { over: &layers, ..scope };
         match &self.condition {
             Some(condition) => why_false(condition, &scope, &mut run),
             None => "the rule has no condition".to_owned(),

@@ -17,6 +17,8 @@ mod tests;
 pub use evaluate::{OUTPUT_BYTES_MAX, STEPS_MAX};
 pub use input::{Columns, Input};
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use self::compile::Compiler;
@@ -26,16 +28,26 @@ use self::scope::{Layer, Scope};
 use super::run::RunError;
 use super::sql::{self, Query, SqlError, What};
 use super::value::{Map, Value};
+use crate::event::json::COLUMNS;
+use crate::name::RuleName;
 use crate::rule::events;
 use crate::topic::TopicFilter;
 
 /// A rule ready to be applied.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Program {
     tree: Query,
     topics: Box<[TopicFilter]>,
     body: Body,
     condition: Option<Condition>,
+    /// The column of that name.
+    metadata: Option<Value>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Program({})", self.tree)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +68,8 @@ struct Foreach {
 /// What a rule makes of an event that is in its `FROM`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
+    /// The event as it is, all columns: `SELECT *`.
+    Event,
     /// What is selected, one for each element with `FOREACH`.
     Outputs(Vec<Map>),
     /// `WHERE` does not hold.
@@ -84,10 +98,17 @@ impl Program {
         }
         errors.sort_by_key(|error| error.span.start);
         if errors.is_empty() {
-            Ok(Self { tree, topics: topics.into(), body, condition })
+            Ok(Self { tree, topics: topics.into(), body, condition, metadata: None })
         } else {
             Err(errors)
         }
+    }
+
+    /// The same rule with a name, which its column `metadata` tells.
+    #[must_use]
+    pub fn named(self, name: &RuleName) -> Self {
+        let rule_id = (Bytes::from_static(b"rule_id"), Value::text_of(name.as_str()));
+        Self { metadata: Some(Value::map(Map::from_entries(vec![rule_id]))), ..self }
     }
 
     /// The rule as it was written, in the form in which trees are printed.
@@ -100,6 +121,28 @@ impl Program {
     #[must_use]
     pub fn topics(&self) -> &[TopicFilter] {
         &self.topics
+    }
+
+    /// The keys at the top of what it puts out.
+    #[must_use]
+    pub fn output_names(&self) -> Vec<String> {
+        let columns = || COLUMNS.map(|name| Bytes::from_static(name.as_bytes()));
+        let (fields, mut names) = match &self.body {
+            Body::Select(fields) => (fields, Vec::new()),
+            Body::Foreach(foreach) => match &foreach.each {
+                Some(each) => (each, Vec::new()),
+                None => {
+                    (&foreach.fields, [vec![foreach.element.clone()], columns().to_vec()].concat())
+                }
+            },
+        };
+        for field in fields {
+            match field {
+                Field::All => names.extend(columns()),
+                Field::One { to, .. } => names.push(to.first.clone()),
+            }
+        }
+        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
     /// Whether it selects every event as it is: `SELECT *`.
@@ -115,12 +158,26 @@ impl Program {
         self.topics.iter().any(|filter| crate::topic::levels_match(filter.plain(), &topic))
     }
 
+    /// All columns of an event, as `*` selects them.
+    #[must_use]
+    pub fn columns(&self, input: &Input<'_>) -> Map {
+        self.scope(input).all()
+    }
+
+    fn scope<'s>(&'s self, input: &'s Input<'s>) -> Scope<'s> {
+        Scope { top: None, over: &[], input, metadata: self.metadata.as_ref() }
+    }
+
     /// Applies the rule to an event that is in its `FROM`.
     pub fn apply(&self, input: &Input<'_>) -> Result<Outcome, RunError> {
         let mut run = Run::new();
+        let scope = self.scope(input);
+        if self.selects_all() {
+            let wanted = run.holds(self.condition.as_ref(), &scope)?;
+            return Ok(if wanted { Outcome::Event } else { Outcome::NotMatched });
+        }
         let outputs = match &self.body {
             Body::Select(fields) => {
-                let scope = Scope { top: None, over: &[], input };
                 let output = run.select(fields, &scope)?;
                 let selected = Scope { over: &[&output], ..scope };
                 if !run.holds(self.condition.as_ref(), &selected)? {
@@ -131,12 +188,12 @@ impl Program {
                 vec![map]
             }
             Body::Foreach(foreach) => {
-                let (selected, elements) = run.collect(&foreach.fields, &foreach.element, input)?;
-                let scope = Scope { top: None, over: &[&selected], input };
-                if !run.holds(self.condition.as_ref(), &scope)? {
+                let (selected, elements) = run.collect(foreach, &scope)?;
+                let over = Scope { over: &[&selected], ..scope };
+                if !run.holds(self.condition.as_ref(), &over)? {
                     return Ok(Outcome::NotMatched);
                 }
-                run.walk(foreach, &selected, &elements, input)?
+                run.walk(foreach, &selected, &elements, &scope)?
             }
         };
         Ok(Outcome::Outputs(outputs))
@@ -217,11 +274,10 @@ impl Run {
     /// The fields of `FOREACH`: what they select, and the elements of the last.
     fn collect(
         &mut self,
-        fields: &[Field],
-        element: &Bytes,
-        input: &Input<'_>,
+        foreach: &Foreach,
+        below: &Scope<'_>,
     ) -> Result<(Layer, Vec<Value>), RunError> {
-        let below = Scope { top: None, over: &[], input };
+        let Foreach { fields, element, .. } = foreach;
         let mut output = Layer::default();
         let mut elements = Vec::new();
         for (place, field) in fields.iter().enumerate() {
@@ -229,7 +285,7 @@ impl Run {
                 let message = "`FOREACH` cannot walk `*`";
                 return Err(RunError::new(super::run::Reason::WrongType, message));
             };
-            let scope = Scope { top: Some(&output), ..below };
+            let scope = Scope { top: Some(&output), ..*below };
             let value = self.value(value, &scope)?;
             let last = place + 1 == fields.len();
             if last {
@@ -238,7 +294,7 @@ impl Run {
             // A value without a name of its own is seen as `item` only.
             let unnamed = last && !*in_place && to.first != *element;
             if !unnamed {
-                self.put(&mut output, to, value, *in_place, &below)?;
+                self.put(&mut output, to, value, *in_place, below)?;
             }
         }
         Ok((output, elements))
@@ -250,12 +306,12 @@ impl Run {
         foreach: &Foreach,
         selected: &Layer,
         elements: &[Value],
-        input: &Input<'_>,
+        below: &Scope<'_>,
     ) -> Result<Vec<Map>, RunError> {
         let mut outputs = Vec::new();
         for element in elements {
             let item = Layer::of(foreach.element.clone(), element.clone());
-            let scope = Scope { top: None, over: &[selected, &item], input };
+            let scope = Scope { over: &[selected, &item], ..*below };
             if !self.holds(foreach.condition.as_ref(), &scope)? {
                 continue;
             }

@@ -13,6 +13,7 @@ use crate::rule::run::{Reason, RunError};
 use crate::rule::value::{Index, Map, Value};
 
 const PAYLOAD: &[u8] = b"payload";
+const METADATA: &[u8] = b"metadata";
 
 /// Values that were selected.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,8 @@ pub(super) struct Scope<'s> {
     /// Over the columns, the later over the earlier; what is undefined there is undefined.
     pub(super) over: &'s [&'s Layer],
     pub(super) input: &'s Input<'s>,
+    /// The column of this name: it tells the rule, not the event.
+    pub(super) metadata: Option<&'s Value>,
 }
 
 /// Where the name of an index variable is looked up: beside the path it stands in.
@@ -60,12 +63,16 @@ impl Scope<'_> {
 
     fn below(&self, name: &[u8]) -> Value {
         let over = self.over.iter().rev().find_map(|layer| layer.map.get(name).cloned());
-        over.or_else(|| self.input.column(name)).unwrap_or(Value::Undefined)
+        let own = || self.metadata.filter(|_| name == METADATA).cloned();
+        over.or_else(own).or_else(|| self.input.column(name)).unwrap_or(Value::Undefined)
     }
 
     /// What `*` selects: the columns, and over them what was selected before.
     pub(super) fn all(&self) -> Map {
         let mut all = self.input.all();
+        if let Some(metadata) = self.metadata {
+            all.insert(Bytes::from_static(METADATA), metadata.clone());
+        }
         for (name, value) in self.over.iter().flat_map(|layer| layer.map.iter()) {
             all.insert(name.clone(), value.clone());
         }

@@ -25,6 +25,7 @@ fn applied(sql: &str, event: &Json) -> Result<Json, String> {
     let columns = columns(event);
     match program.apply(&Input::new(&columns)).map_err(|error| error.message)? {
         Outcome::NotMatched => Ok(Json::Null),
+        Outcome::Event => Ok(json!([event])),
         Outcome::Outputs(outputs) => {
             let outputs = outputs.into_iter().map(|output| Value::map(output).to_json());
             let outputs = outputs.map(|json| serde_json::from_slice(&json).unwrap());

@@ -1,21 +1,21 @@
-//! A data directory that version 1 of the format wrote, in `tests/golden/v1`: every later version must open it.
+//! Data directories that versions of the format wrote, in `tests/golden`: every later version must open them.
 //!
-//! It was made by `WAYPOST_MAKE_GOLDEN=tests/golden/v1 cargo test --lib make_the_golden_files`, and is never made anew:
-//! a new format gets a folder of its own, made the same way, and this one stays.
+//! `v1` has messages, `v2` outputs of rules too. Each was made by `WAYPOST_MAKE_GOLDEN=tests/golden/v2 cargo test --lib
+//! make_the_golden_files` of its time, and is never made anew: a new format gets a folder of its own, and these stay.
 
 use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::*;
 use crate::event::PublishProperties;
 
-const GOLDEN: &str = "tests/golden/v1";
 const RECORDS: u64 = 90;
 
 /// Every field in every shape, and one record larger than a chunk.
-fn golden_record(number: u64) -> Record {
+fn golden_record(version: u32, number: u64) -> Record {
     let bytes = if number == 41 { 70_000 } else { 200 };
-    let Record { rule, event } = incompressible(number, bytes);
+    let Record { rule, event, .. } = incompressible(number, bytes);
     let mut event = Arc::unwrap_or_clone(event);
     let peers = ["192.0.2.7:1883", "[2001:db8::1]:40000"];
     match number % 4 {
@@ -46,7 +46,12 @@ fn golden_record(number: u64) -> Record {
             }));
         }
     }
-    Record { rule, event: Arc::new(event) }
+    if version >= 2 && number.is_multiple_of(3) {
+        let output = format!(r#"{{"number":{number},"list":[1,2.5,"höhe",null]}}"#);
+        let event = Arc::new(event.without_content());
+        return Record { rule, event, output: Some(output.into()) };
+    }
+    Record { rule, event: Arc::new(event), output: None }
 }
 
 fn open_golden(dir: &Path) -> (Store, Queue) {
@@ -70,7 +75,7 @@ async fn make_the_golden_files() {
     let dir = Path::new(&dir);
     let (_store, queue) = open_golden(dir);
     for first in (1..=RECORDS).step_by(10) {
-        append(&queue, (first..first + 10).map(golden_record).collect()).await;
+        append(&queue, (first..first + 10).map(|number| golden_record(2, number)).collect()).await;
     }
     let settled = [1, 2, 3, 5, 8].map(RecordNumber);
     queue.settle_delivered(&settled);
@@ -80,18 +85,25 @@ async fn make_the_golden_files() {
 }
 
 #[tokio::test]
-async fn version_1_of_the_format_still_opens() {
+async fn every_version_of_the_format_still_opens() {
+    for version in [1, 2] {
+        still_opens(version).await;
+    }
+}
+
+async fn still_opens(version: u32) {
+    let golden = PathBuf::from(format!("tests/golden/v{version}"));
     let dir = TempDir::new().unwrap();
-    damage::copy_tree(Path::new(GOLDEN), dir.path());
+    damage::copy_tree(&golden, dir.path());
     let (store, queue) = open_golden(dir.path());
-    let identity = fs::read_to_string(Path::new(GOLDEN).join("identity")).unwrap();
+    let identity = fs::read_to_string(golden.join("identity")).unwrap();
     assert_eq!(Some(store.id()), identity.lines().next());
     let found = waiting(&queue).await;
     let numbers: Vec<u64> = found.iter().map(|record| record.number.0).collect();
     let expected: Vec<u64> = (1..=RECORDS).filter(|n| ![1, 2, 3, 5, 8].contains(n)).collect();
     assert_eq!(numbers, expected);
     for record in found {
-        assert_eq!(record.record, golden_record(record.number.0), "{:?}", record.number);
+        assert_eq!(record.record, golden_record(version, record.number.0), "{:?}", record.number);
     }
     assert_eq!(queue.appended().borrow().0, RECORDS + 1);
 }

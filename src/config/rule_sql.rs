@@ -1,0 +1,161 @@
+//! `sql = '...'` of a rule: compiled when the config is read, with every mistake shown where it stands in the file.
+
+use std::ops::Range;
+
+use super::reader::{Table, Value};
+use crate::event::EventKind;
+use crate::rule::events::{EVENT_TOPICS, topic_in_use};
+use crate::rule::program::Program;
+use crate::topic::TopicFilter;
+
+/// A rule as its SQL says it.
+pub(super) struct SqlRule {
+    pub(super) program: Program,
+    /// The message topics of `FROM`.
+    pub(super) topics: Vec<TopicFilter>,
+    /// The kinds of event that `FROM` has.
+    pub(super) events: Vec<EventKind>,
+}
+
+impl Table<'_> {
+    /// `sql`, beside which there is no `topics`; nothing when it is wrong.
+    pub(super) fn sql(&mut self) -> Option<SqlRule> {
+        let sql = self.get("sql")?;
+        if let Some(topics) = self.get("topics") {
+            topics.wrong_key(
+                "the topics of a rule with `sql` stand in its `FROM`; leave one of the two out",
+            );
+        }
+        sql.sql()
+    }
+}
+
+impl Value<'_> {
+    fn sql(&self) -> Option<SqlRule> {
+        let text = self.raw_text()?;
+        let program = match Program::new(text) {
+            Ok(program) => program,
+            Err(errors) => {
+                for error in errors {
+                    self.wrong_inside(error.span.start..error.span.end, error.message);
+                }
+                return None;
+            }
+        };
+        let (of_events, topics): (Vec<_>, Vec<_>) = program
+            .topics()
+            .iter()
+            .cloned()
+            .partition(|topic| topic.as_str().starts_with("$events/"));
+        for topic in &program.tree().topics {
+            self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
+        }
+        let mut events = Vec::new();
+        if !topics.is_empty() {
+            events.push(EventKind::MessagePublish);
+        } else if !of_events.is_empty() {
+            self.reader.warn_of(
+                &self.path,
+                "this rule wants events that this version of Waypost does not have yet: it will match nothing",
+            );
+        }
+        Some(SqlRule { program, topics, events })
+    }
+
+    /// Tells of a topic under `$events/` that no event has.
+    fn look_at_event_topic(&self, topic: &str, span: Range<usize>) {
+        let topic = topic_in_use(topic);
+        let known =
+            || EVENT_TOPICS.iter().flat_map(|known| known.old.into_iter().chain([known.topic]));
+        if !topic.starts_with("$events/")
+            || topic.contains(['+', '#'])
+            || known().any(|known| known == topic)
+        {
+            return;
+        }
+        let advice = match super::words::nearest(&topic, known()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "the reference of the rules lists the events".to_owned(),
+        };
+        self.wrong_inside(span, format!("there is no event `{topic}`; {advice}"));
+    }
+
+    /// Reports something wrong with a part of a text, given in bytes of the text that the file means.
+    fn wrong_inside(&self, part: Range<usize>, message: String) {
+        let (start, raw) = self.source();
+        let place = start + raw_offset(raw, part.start)..start + raw_offset(raw, part.end);
+        self.reader.problem(&self.path, Some(place), message);
+    }
+}
+
+/// Where a byte of the text that a TOML string means stands in the string as it is written, quotes and escapes
+/// included.
+fn raw_offset(raw: &str, decoded: usize) -> usize {
+    let quote = raw.chars().next().unwrap_or('"');
+    let triple: String = std::iter::repeat_n(quote, 3).collect();
+    let mut at = 1;
+    if let Some(rest) = raw.strip_prefix(&triple) {
+        let line_break =
+            if rest.starts_with("\r\n") { 2 } else { usize::from(rest.starts_with('\n')) };
+        at = triple.len() + line_break;
+    }
+    if quote == '\'' {
+        return at + decoded;
+    }
+    let mut left = decoded;
+    while left > 0 {
+        let rest = raw.get(at..).unwrap_or_default();
+        let Some((written, meant)) = next_character(rest) else { return at };
+        at += written;
+        left = left.saturating_sub(meant);
+    }
+    // An escaped line break at the place belongs to what is before it.
+    while let Some((written, 0)) = next_character(raw.get(at..).unwrap_or_default()) {
+        at += written;
+    }
+    at
+}
+
+/// Bytes of the next character of a basic string as it is written and as it is meant.
+fn next_character(rest: &str) -> Option<(usize, usize)> {
+    let mut characters = rest.chars();
+    let first = characters.next()?;
+    if first != '\\' {
+        return Some((first.len_utf8(), first.len_utf8()));
+    }
+    let escape = characters.next()?;
+    let digits = match escape {
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        ' ' | '\t' | '\r' | '\n' => {
+            let blanks = rest.get(1..)?;
+            return Some((1 + blanks.len() - blanks.trim_start().len(), 0));
+        }
+        _ => return Some((1 + escape.len_utf8(), 1)),
+    };
+    let code_point = u32::from_str_radix(rest.get(2..2 + digits)?, 16).ok()?;
+    Some((2 + digits, char::from_u32(code_point)?.len_utf8()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::raw_offset;
+
+    #[test]
+    fn a_place_in_a_text_is_found_in_the_file_whatever_the_quotes() {
+        for raw in [
+            r"'abXcd'",
+            r#""abXcd""#,
+            "'''\nabXcd'''",
+            "'''\r\nabXcd'''",
+            "\"\"\"\nabXcd\"\"\"",
+            r#""\u0061\"Xcd""#,
+            "\"\"\"a\\\n   bXcd\"\"\"",
+            "\"\"\"ab\\\n   Xcd\"\"\"",
+        ] {
+            let place = raw_offset(raw, 2);
+            assert_eq!(raw[place..].chars().next(), Some('X'), "{raw} gave {place}");
+        }
+    }
+}
