@@ -18,8 +18,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Text,
         |_, arguments| made(any(arguments, 0).to_text()),
         "As a text: a float with at most ten decimals, trailing zeros cut but one; objects and arrays as JSON; \
-         `undefined` and `null` as their names.",
-        &[("str(100)", "'100'"), ("str(2.0)", "'2.0'"), ("str([1, 'a'])", "'[1,\"a\"]'")],
+         `undefined` and `null` as their names. `[]` and an array of codes of Latin-1 characters are texts, as in Erlang.",
+        &[
+            ("str(100)", "'100'"),
+            ("str(2.0)", "'2.0'"),
+            ("str([1, 'a'])", "'[1,\"a\"]'"),
+            ("str([72, 105])", "'Hi'"),
+        ],
     ),
     Function::new(
         "str_utf8",

@@ -4,7 +4,7 @@ use ::bytes::Bytes;
 
 use super::argument::{made, wrong, wrong_type};
 use crate::rule::run::{RunError, TEXT_BYTES_MAX};
-use crate::rule::value::{Integer, Value};
+use crate::rule::value::{Integer, Value, printable};
 
 /// Widest field and most decimals.
 const WIDTH_MAX: i64 = 100_000;
@@ -322,16 +322,6 @@ fn escaped(text: &str) -> String {
         other => other.to_string(),
     };
     text.chars().map(escape).collect()
-}
-
-/// An array of character codes as text, which is what Erlang takes it for.
-fn printable(elements: &[Value]) -> Option<String> {
-    let character = |element: &Value| {
-        let code = element.as_i64()?;
-        let seen = matches!(code, 8..=13 | 27 | 32..=126 | 160..=255);
-        u8::try_from(code).ok().filter(|_| seen).map(char::from)
-    };
-    elements.iter().map(character).collect()
 }
 
 /// The shortest digits that give the float back, with an exponent only where that is shorter (`io_lib_format`).

@@ -163,6 +163,22 @@ fn what_grows_without_bound_is_refused() {
 }
 
 #[test]
+fn arrays_are_texts_where_erlang_sees_texts_in_them() {
+    for (call, expected) in [
+        ("str([])", "''"),
+        ("concat('a', [])", "'a'"),
+        ("str([1, 2])", "'[1,2]'"),
+        ("str([97, 233])", "'aé'"),
+        ("str([97, 300])", "'[97,300]'"),
+        ("join_to_string(', ', [[97, 98], [1]])", "'ab, [1]'"),
+        ("bin2hexstr(join_to_sql_values_string([[97, 98]]))", "'275B39372C39385D27'"),
+    ] {
+        let run = |text: &str| evaluate(text, &mut Columns::default()).unwrap();
+        assert_eq!(run(call), run(expected), "{call}");
+    }
+}
+
+#[test]
 fn patterns_find_bytes_that_are_not_ascii() {
     for (call, expected) in [
         ("regex_match('Wärme', 'ä')", "true"),

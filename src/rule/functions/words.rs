@@ -181,7 +181,10 @@ fn as_sql(value: &Value) -> Value {
         Value::Undefined => "NULL".into(),
         Value::Int(_) | Value::Float(_) => value.clone(),
         other => {
-            let text = other.to_text();
+            let text = match other {
+                Value::Array(_) => other.to_json().into(),
+                _ => other.to_text(),
+            };
             let mut quoted = vec![b'\''];
             for byte in text {
                 if matches!(byte, b'\'' | b'\\') {

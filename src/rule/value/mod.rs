@@ -133,7 +133,8 @@ impl Value {
     }
 
     /// As text, in the way of EMQX's `str()` and of `+` with a text: a float has at most ten decimals with trailing zeros
-    /// cut but one, arrays and objects are JSON, `undefined` and `null` are their names.
+    /// cut but one, arrays and objects are JSON, `undefined` and `null` are their names. An array that [`printable`] takes
+    /// for a text is that text.
     #[must_use]
     pub fn to_text(&self) -> Bytes {
         match self {
@@ -144,7 +145,11 @@ impl Value {
             Self::Int(number) => Bytes::from(number.to_string()),
             Self::Float(number) => Bytes::from(decimals_cut(*number, 10)),
             Self::Text(text) => text.clone(),
-            Self::Array(_) | Self::Map(_) => Bytes::from(self.to_json()),
+            Self::Array(elements) => match printable(elements) {
+                Some(text) => Bytes::from(text),
+                None => Bytes::from(self.to_json()),
+            },
+            Self::Map(_) => Bytes::from(self.to_json()),
         }
     }
 
@@ -200,6 +205,17 @@ impl Value {
             _ => take(FLAT),
         }
     }
+}
+
+/// The text that Erlang sees in a list whose elements are all codes of printable Latin-1 characters; the empty list is one.
+#[must_use]
+pub fn printable(elements: &[Value]) -> Option<String> {
+    let character = |element: &Value| {
+        let code = element.as_i64()?;
+        let seen = matches!(code, 8..=13 | 27 | 32..=126 | 160..=255);
+        u8::try_from(code).ok().filter(|_| seen).map(char::from)
+    };
+    elements.iter().map(character).collect()
 }
 
 /// `number` with at most so many decimals, trailing zeros cut but one.
