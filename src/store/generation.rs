@@ -148,7 +148,16 @@ impl Generation {
     /// Opens the generation `id` of the queue in `queue_dir`, making it where it is not there. Durable afterwards:
     /// the files that sled never syncs, and the folders. Takes its time: reads the whole file.
     pub(super) fn open(queue_dir: &Path, id: GenerationId) -> Result<Self, GenerationError> {
-        let dir = queue_dir.join(id.to_string());
+        Self::open_in(queue_dir, &queue_dir.join(id.to_string()), id)
+    }
+
+    /// As [`Self::open`], in a folder `dir` of another name.
+    pub(super) fn open_in(
+        queue_dir: &Path,
+        dir: &Path,
+        id: GenerationId,
+    ) -> Result<Self, GenerationError> {
+        let dir = dir.to_owned();
         let (db, chunks, cursors) = open_guarded(&dir, open_database)?;
         catching(|| db.flush())?;
         make_files_durable(&dir, queue_dir).map_err(GenerationError::Io)?;

@@ -36,6 +36,7 @@ pub(super) fn open(
 ) -> Result<Opened, GenerationError> {
     fs::create_dir_all(queue_dir).map_err(GenerationError::Io)?;
     queue_dir.parent().map_or(Ok(()), sync::sync_dir).map_err(GenerationError::Io)?;
+    repair::end_salvage(queue_dir).map_err(GenerationError::Io)?;
     let mut ids = generation::list(queue_dir).map_err(GenerationError::Io)?;
     let newest_id = ids.pop().unwrap_or(GenerationId { sequence: 1, first_possible: 1 });
     let mut found = Found { next: 1, cursor: Cursor::default(), stamp: Stamp::default() };

@@ -2,9 +2,9 @@
 //! aside, counted and said.
 //!
 //! In this order: an unfinished snapshot (a crash while sled opened) is removed before every open; when an open fails,
-//! finished snapshots and sled's settings file go, both of which sled makes anew from the log; when it fails again, the
-//! folder is renamed to `set-aside-...` and its chunks are carved out of the raw file into a fresh generation of the
-//! same name, under the same numbers.
+//! finished snapshots and sled's settings file go, both of which sled makes anew from the log; when it fails again, its
+//! chunks are carved out of the raw file into a fresh generation, under the same numbers. That takes the place of the
+//! damaged one, whose folder is renamed to `set-aside-...`.
 
 use std::fs;
 use std::io;
@@ -24,6 +24,8 @@ const CHUNKS_PER_FLUSH: usize = 64;
 /// Folders that were set aside and are kept for people to look at; the oldest goes first.
 const SET_ASIDE_MAX: usize = 4;
 const SET_ASIDE: &str = "set-aside-";
+/// A generation that is being made of a damaged one.
+const UNFINISHED: &str = "unfinished-";
 
 /// Opens a generation, mended where it must be. `Err` is the file system's: there is no room, or no permission.
 pub(super) fn open(
@@ -79,7 +81,9 @@ fn remove_matching(dir: &Path, matches: fn(&str) -> bool, reason: &str, metrics:
     }
 }
 
-/// Sets a generation aside and makes a fresh one of what can be carved from it.
+/// Makes a fresh generation of what can be carved from a damaged one, and sets that aside.
+///
+/// The damaged one stays where it is until the fresh one is whole: a crash, or a disk without room, loses nothing.
 pub(super) fn salvage(
     queue_dir: &Path,
     id: GenerationId,
@@ -87,22 +91,38 @@ pub(super) fn salvage(
     metrics: &StoreMetrics,
 ) -> Result<Generation, GenerationError> {
     let dir = queue_dir.join(id.to_string());
-    let known = Totals::read(&dir);
-    let aside = set_aside(queue_dir, &id.to_string()).map_err(GenerationError::Io)?;
-    metrics.repairs("set_aside").inc();
-    let carved = match carve::carve(&aside.join(DB_FILE)) {
+    let carved = match carve::carve(&dir.join(DB_FILE)) {
         Ok(carved) => carved,
         // Not even the raw file is there.
         Err(error) if error.kind() == io::ErrorKind::NotFound => carve::Carved::default(),
         Err(error) => return Err(GenerationError::Io(error)),
     };
+    let chunks = carved.chunks.len();
+    let unfinished = queue_dir.join(format!("{UNFINISHED}{id}"));
+    remove_if_there(&unfinished).map_err(GenerationError::Io)?;
+    let fresh = Generation::open_in(queue_dir, &unfinished, id)?;
+    fill(&fresh, carved, Totals::read(&dir))?;
+    drop(fresh);
+    let swapped = set_aside(queue_dir, &id.to_string())
+        .and_then(|aside| fs::rename(&unfinished, &dir).map(|()| aside))
+        .and_then(|aside| sync::sync_dir(queue_dir).map(|()| aside));
+    let aside = swapped.map_err(GenerationError::Io)?;
+    metrics.repairs("set_aside").inc();
     error!(
         aside = %aside.display(),
         why,
-        chunks = carved.chunks.len(),
+        chunks,
         "generation set aside: its intact chunks are carried over"
     );
-    let fresh = Generation::open(queue_dir, id)?;
+    Generation::open(queue_dir, id)
+}
+
+/// Makes what was carved durable in a fresh generation.
+fn fill(
+    fresh: &Generation,
+    carved: carve::Carved,
+    known: Option<Totals>,
+) -> Result<(), GenerationError> {
     let mut totals = Totals::default();
     for (position, chunk) in carved.chunks.into_iter().enumerate() {
         totals.add(&chunk.header, chunk.value.len());
@@ -120,7 +140,34 @@ pub(super) fn salvage(
         let totals = Totals { first: known.first, end: known.end, ..totals };
         totals.write(fresh.dir()).map_err(GenerationError::Io)?;
     }
-    Ok(fresh)
+    Ok(())
+}
+
+/// Ends what a crash has left of a [`salvage`]: the fresh generation takes its place when the damaged one was already
+/// out of the way, and goes when it was not.
+pub(super) fn end_salvage(queue_dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(queue_dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)) else {
+            continue;
+        };
+        let dir = queue_dir.join(id);
+        if dir.exists() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::rename(entry.path(), dir)?;
+            sync::sync_dir(queue_dir)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Renames a database's folder out of the way; says where it is now.

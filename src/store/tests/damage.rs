@@ -167,6 +167,28 @@ async fn damage_anywhere_is_repaired_or_counted() {
     }
 }
 
+/// Wherever the process ended while it carried a generation over.
+#[tokio::test]
+async fn a_repair_that_was_cut_off_is_ended_at_the_next_start() {
+    for is_damaged_one_away in [false, true] {
+        let dir = TempDir::new().unwrap();
+        sound_queue(dir.path()).await;
+        let queue_dir = dir.path().join("queues/cloud");
+        let id = generation::list(&queue_dir).unwrap()[0].to_string();
+        let (place, unfinished) = (queue_dir.join(&id), queue_dir.join(format!("unfinished-{id}")));
+        if is_damaged_one_away {
+            fs::rename(&place, &unfinished).unwrap();
+        } else {
+            fs::create_dir(&unfinished).unwrap();
+            fs::write(unfinished.join("db"), "half").unwrap();
+        }
+        let (queue, metrics) = open_counting(dir.path());
+        assert_eq!(waiting(&queue).await.len() as u64, RECORDS, "away: {is_damaged_one_away}");
+        assert_eq!(metrics.store.repairs("lost_records").get(), 0);
+        assert!(!unfinished.exists(), "away: {is_damaged_one_away}");
+    }
+}
+
 #[tokio::test]
 async fn an_unfinished_snapshot_is_removed_before_the_open() {
     let dir = TempDir::new().unwrap();
