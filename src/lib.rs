@@ -7,6 +7,7 @@
 #[cfg(feature = "broker")]
 pub mod access;
 pub mod admin;
+pub mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod config;

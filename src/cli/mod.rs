@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::allocator;
 use crate::config::{self, Config};
 use crate::rule::functions::jq;
 
@@ -117,6 +118,7 @@ impl ConfigArguments {
 pub fn main() -> ExitCode {
     // This program as it is, whatever an upgrade has put in its place meanwhile.
     jq::set_helper(PathBuf::from("/proc/self/exe"));
+    allocator::hold_on_to_little();
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),

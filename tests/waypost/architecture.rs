@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up; those of one row may use each other.
 const LAYERS: [&[&str]; 9] = [
-    &["access", "clock", "name", "password", "signature", "topic", "units", "event"],
+    &["access", "allocator", "clock", "name", "password", "signature", "topic", "units", "event"],
     &["template", "rule", "metrics"],
     &["config"],
     &["store", "tls"],

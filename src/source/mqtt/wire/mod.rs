@@ -90,6 +90,11 @@ pub(super) struct Subscription {
     pub(super) qos: Qos,
 }
 
+/// A copy that does not keep the whole read buffer it came in: records stay in memory for long, and their size is counted.
+fn owned(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
 /// Packets in, packets out. Dropping it closes the connection.
 pub(super) struct Wire(Kind);
 

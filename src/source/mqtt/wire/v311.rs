@@ -8,7 +8,7 @@ use rumqttc::{
     Transport,
 };
 
-use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription};
+use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription, owned};
 use crate::event::Qos;
 use crate::source::mqtt::failure::Failure;
 use crate::topic::Topic;
@@ -77,7 +77,7 @@ pub(super) async fn poll(wire: &mut EventLoop) -> Result<Signal, Failure> {
     }
     match event {
         Ok(Event::Incoming(Packet::Publish(publish))) => {
-            Ok(Signal::Published(publication(publish)))
+            Ok(Signal::Published(publication(&publish)))
         }
         Ok(Event::Incoming(Packet::ConnAck(answer))) => {
             Ok(Signal::Connected { session_present: answer.session_present })
@@ -92,11 +92,11 @@ pub(super) async fn poll(wire: &mut EventLoop) -> Result<Signal, Failure> {
     }
 }
 
-fn publication(publish: Publish) -> Publication {
+fn publication(publish: &Publish) -> Publication {
     let packet_bytes = publish.size();
     Publication {
         topic: Topic::new(&publish.topic),
-        payload: publish.payload,
+        payload: owned(&publish.payload),
         packet_id: publish.pkid,
         qos: qos(publish.qos),
         retain: publish.retain,

@@ -13,7 +13,7 @@ use rumqttc::v5::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, MqttState, StateError,
 };
 
-use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription};
+use super::{Ended, Grant, Hello, OUTGOING_MAX, Publication, Signal, Subscription, owned};
 use crate::event::{PublishProperties, Qos};
 use crate::source::mqtt::failure::{Failure, FailureKind};
 use crate::topic::{InvalidTopic, Topic};
@@ -113,7 +113,7 @@ fn publication(publish: Publish) -> Publication {
     };
     Publication {
         topic,
-        payload: publish.payload,
+        payload: owned(&publish.payload),
         packet_id: publish.pkid,
         qos: qos(publish.qos),
         retain: publish.retain,
@@ -129,7 +129,7 @@ fn properties(wire: WireProperties) -> Option<Box<PublishProperties>> {
         message_expiry_interval: wire.message_expiry_interval,
         content_type: wire.content_type,
         response_topic: wire.response_topic,
-        correlation_data: wire.correlation_data,
+        correlation_data: wire.correlation_data.as_deref().map(owned),
         user_properties: wire.user_properties,
     };
     (!properties.is_empty()).then(|| Box::new(properties))
