@@ -83,6 +83,10 @@ pub struct SinkStatus {
     pub failed_attempts: u32,
     /// The last failure in words, also after a recovery.
     pub last_error: Option<String>,
+    /// Why its dead letters cannot be written; their records stay queued.
+    pub dead_letters_error: Option<String>,
+    /// Records, or batches with one among them, that fail while others are delivered.
+    pub suspects: u64,
     /// Seconds until the next attempt, while one is waited for.
     pub next_attempt_in_seconds: Option<f64>,
     /// What an acknowledgement survives: `power` or `process`.

@@ -131,9 +131,21 @@ fn notes(status: &Status) -> String {
         let why = sink.queue_unavailable.as_ref()?;
         Some(format!("queue {name} takes no records: {why}\n"))
     };
+    let letters_note = |(name, sink): (&String, &SinkStatus)| {
+        let why = sink.dead_letters_error.as_ref()?;
+        Some(format!("sink {name}: dead letters cannot be written, their records stay: {why}\n"))
+    };
+    let suspects_note = |(name, sink): (&String, &SinkStatus)| {
+        let count = (sink.suspects > 0).then_some(sink.suspects)?;
+        let why = sink.last_error.as_deref().unwrap_or_default();
+        Some(format!("sink {name}: {count} set aside, others are delivered: {why}\n"))
+    };
     let sources = status.sources.iter().filter_map(source_note);
-    let sinks = status.sinks.iter().filter_map(sink_note);
-    sources.chain(sinks).chain(status.sinks.iter().filter_map(queue_note)).collect()
+    let sinks = status.sinks.iter();
+    let sinks = sinks.flat_map(|sink| {
+        [sink_note(sink), suspects_note(sink), letters_note(sink), queue_note(sink)]
+    });
+    sources.chain(sinks.flatten()).collect()
 }
 
 #[cfg(test)]
@@ -165,6 +177,8 @@ mod tests {
             since_seconds: 90,
             failed_attempts,
             last_error: Some("status 503 (Service Unavailable)".to_owned()),
+            dead_letters_error: (state == "suspended").then(|| "the disk is full".to_owned()),
+            suspects: u64::from(state == "suspended"),
             next_attempt_in_seconds: (failed_attempts > 0).then_some(12.34),
             durability: "power".to_owned(),
             queue_unavailable: None,

@@ -12,6 +12,7 @@ mod lint;
 mod model;
 mod mqtt;
 mod pem;
+mod policy;
 mod reader;
 mod report;
 mod routes;
@@ -37,6 +38,7 @@ use reader::Reader;
 
 pub use lint::records_per_second_max;
 pub use model::*;
+pub use policy::{Canary, Meaning, StatusPolicy};
 pub use report::{Finding, Place, Report, Warning};
 pub use sink::QUEUE_BYTES_MIN;
 pub use surroundings::Surroundings;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::policy::{Canary, StatusPolicy};
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::name::{ConnectorName, RuleName, SinkName, SourceName};
 pub use crate::rule::Rule;
@@ -270,6 +271,12 @@ pub struct Sink {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retry: Retry,
+    /// What an answer means for records.
+    pub on_status: StatusPolicy,
+    /// When a failure is a record's fault.
+    pub canary: Canary,
+    /// Rejects in a row, without a success, that suspend the sink.
+    pub reject_storm: NonZeroU32,
     /// Requests in flight at once.
     pub concurrency: NonZeroUsize,
     /// Which records may overtake which.
@@ -505,6 +512,10 @@ pub struct Retry {
     pub max: Duration,
     /// Growth of the bound from one failure to the next.
     pub multiplier: f64,
+    /// Failed attempts that reached the service after which a record becomes a dead letter.
+    pub attempts_max: Option<NonZeroU32>,
+    /// Age at which a record becomes a dead letter instead of being sent.
+    pub age_max: Option<Duration>,
 }
 
 /// Which records may overtake which.

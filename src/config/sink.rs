@@ -10,7 +10,7 @@ use super::reader::{Table, Value};
 use super::template::Headers;
 use super::{
     Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request, Retry, Secret,
-    Sink, Timeouts, WhenFull,
+    Sink, Timeouts, WhenFull, policy,
 };
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::signature::SigningKey;
@@ -26,7 +26,7 @@ const QUEUE_BYTES_DEFAULT_MAX: u64 = 4 << 30;
 pub const QUEUE_BYTES_MIN: u64 = 16 * MIB;
 
 /// Every key of a sink: with `sink = "NAME"` none of them may stand in a webhook.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 24] = [
     "connector",
     "url",
     "tls",
@@ -46,6 +46,9 @@ pub(super) const KEYS: [&str; 21] = [
     "queue",
     "timeouts",
     "retry",
+    "on_status",
+    "canary",
+    "reject_storm",
     "concurrency",
     "order",
 ];
@@ -78,6 +81,9 @@ pub(super) fn sink(
     let batch = batch(table.table("batch"));
     let queue = queue(table.table("queue"), queue_bytes_default);
     let retry = retry(table.table("retry"));
+    let on_status = policy::on_status(table.get("on_status"));
+    let canary = policy::canary(table.table("canary"));
+    let reject_storm = policy::reject_storm(table);
     let four = NonZeroUsize::new(4).expect("not zero");
     let concurrency = table.or("concurrency", four, |value| value.count(1024));
     let orders = [("key", Order::Key), ("sink", Order::Sink), ("none", Order::None)];
@@ -89,6 +95,9 @@ pub(super) fn sink(
         queue,
         timeouts: timeouts?,
         retry,
+        on_status,
+        canary,
+        reject_storm,
         concurrency,
         order,
     })
@@ -215,6 +224,8 @@ fn retry(mut table: Table<'_>) -> Retry {
         max: table
             .or("max", Duration::from_mins(1), |value| value.period(100 * MILLISECOND..=24 * HOUR)),
         multiplier: table.or("multiplier", 2.0, |value| value.decimal(1.0..=10.0)),
+        attempts_max: policy::attempts_max(&mut table),
+        age_max: policy::age_max(&mut table),
     };
     if retry.max < retry.initial {
         table.reader.problem_with(&format!("{path}.max"), "must not be shorter than `initial`");

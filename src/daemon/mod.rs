@@ -204,8 +204,19 @@ fn start_delivery(
         watched.insert(name.clone(), Arc::clone(&health));
         let (config, queue, name) = (Arc::new(sink.clone()), queue.clone(), name.clone());
         let (store_id, node) = (store.id().into(), Arc::clone(&node));
+        let dead_letters = store.dead_letters().clone();
         stage.spawn(&format!("sink {name}"), |stop| {
-            delivery::run(SinkContext { name, config, client, queue, store_id, node, health, stop })
+            delivery::run(SinkContext {
+                name,
+                config,
+                client,
+                queue,
+                dead_letters,
+                store_id,
+                node,
+                health,
+                stop,
+            })
         });
     }
     watched

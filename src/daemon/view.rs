@@ -118,6 +118,8 @@ fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
         failed_attempts: delivery.attempts,
         next_attempt_in_seconds: delivery.next_attempt_in().map(|wait| wait.as_secs_f64()),
         last_error: delivery.last_error,
+        dead_letters_error: delivery.letters_error,
+        suspects: u64::try_from(health.metrics.suspects.get()).unwrap_or_default(),
         durability: durability.to_owned(),
         queue_unavailable: queue.unavailable(),
         recovered: counts.recovered,

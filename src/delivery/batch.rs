@@ -1,11 +1,11 @@
-//! The records of one request and what is left to know of them once it is rendered.
+//! One request's records, and when there are enough of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lot::Lot;
 use super::request::{Message, Renderer};
-use super::window::{LaneId, Window};
-use crate::clock::UnixMillis;
+use super::window::Window;
 use crate::config;
 use crate::store::RecordNumber;
 
@@ -14,12 +14,15 @@ use crate::store::RecordNumber;
 pub(super) struct Batch {
     /// The records, in order. Not empty.
     pub(super) numbers: Vec<RecordNumber>,
-    /// When each was accepted.
-    pub(super) accepted_at: Vec<UnixMillis>,
-    /// What no other request may carry until this one is settled.
-    pub(super) lanes: Vec<LaneId>,
     /// What is sent.
     pub(super) message: Message,
+}
+
+impl Batch {
+    /// The oldest of its records.
+    pub(super) fn first(&self) -> RecordNumber {
+        *self.numbers.first().expect("a batch has a record")
+    }
 }
 
 /// When a batch is full or has waited long enough, and how much is read ahead for it.
@@ -44,25 +47,18 @@ impl BatchLimits {
     }
 }
 
-impl Batch {
-    /// Takes the oldest records that may go and renders them; `None` when there are none.
-    pub(super) fn form(
-        window: &mut Window,
-        limits: &BatchLimits,
-        renderer: &mut Renderer,
-    ) -> Option<Arc<Self>> {
-        let taken = window.take(limits.records_max, |record| renderer.add(record));
-        if taken.records.is_empty() {
-            return None;
-        }
-        let numbers: Vec<_> = taken.records.iter().map(|record| record.number).collect();
-        let accepted_at = taken.records.iter().map(|record| record.accepted_at).collect();
-        let message = renderer.finish(&numbers);
-        Some(Arc::new(Self { numbers, accepted_at, lanes: taken.lanes, message }))
+/// Takes the oldest records that may go, up to `records_max`, and renders them; `None` when there are none.
+pub(super) fn form(
+    window: &mut Window,
+    records_max: usize,
+    renderer: &mut Renderer,
+) -> Option<Lot> {
+    let taken = window.take(records_max, |record| renderer.add(record));
+    if taken.records.is_empty() {
+        return None;
     }
-
-    /// The oldest of its records.
-    pub(super) fn first(&self) -> RecordNumber {
-        *self.numbers.first().expect("a batch has a record")
-    }
+    let numbers: Vec<_> = taken.records.iter().map(|record| record.number).collect();
+    let message = renderer.finish(&numbers);
+    let request = Arc::new(Batch { numbers, message });
+    Some(Lot::new(taken.records, taken.lanes, Some(request)))
 }

@@ -1,8 +1,14 @@
 //! Which records go out, when, and what becomes of them. Plain and synchronous: the worker waits, this decides.
 //!
-//! A record that was read is in exactly one place: in the window (waits), in flight, in `retries` (failed, to be sent
-//! again as it was), or handed back in [`Effects`] as settled or released. While the sink fails only what failed is kept; the
-//! window is given back to the queue, so that its overload policy may work, and is read again afterwards.
+//! A record that was read is in exactly one place: in the window (waits), or in a lot. A lot is in flight, in
+//! `retries` (to be sent as soon as the sink's clock allows), or a suspect with a clock of its own; a record that was
+//! given up is being buried until its dead letter is durable. All others were handed back in [`Effects`].
+//!
+//! `sending` says what leaves next, `answers` what an answer leads to, `reading` what is kept in memory.
+
+mod answers;
+mod reading;
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -11,19 +17,28 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, BatchLimits};
 use super::health::Standing;
-use super::outcome::Outcome;
+use super::lot::{Lot, Proof, Suspect, Watch};
+use super::outcome::{Outcome, Trouble};
 use super::request::Renderer;
-use super::retry::{Epoch, Failed, Failure, Pace};
-use super::window::Window;
+use super::retry::{Delays, Epoch, Pace};
+use super::size::BatchSize;
+use super::window::{LaneId, Window};
 use crate::clock::UnixMillis;
 use crate::config;
-use crate::store::{ReadLimit, RecordNumber, StoredRecord};
+use crate::store::{DeadLetterReason, ReadLimit, RecordNumber, StoredRecord};
 
 /// How far reading may run ahead of the oldest unsettled record: what the queue's cursor must remember.
 const SPAN_MAX: u64 = 65_536;
 
-/// How long to leave a queue alone that cannot be read.
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Lots with a clock of their own, and the bytes of their events. With more of them the sink fails as a whole.
+const SUSPECTS_MAX: usize = 256;
+const SUSPECTS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Records whose dead letters are being written, in bytes of their events. Past that nothing is given up.
+const BURYING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How far behind the oldest record a canary is looked for at most.
+const CANARY_REACH_MAX: usize = 1024;
 
 /// One request on its way, once.
 #[derive(Debug)]
@@ -42,6 +57,20 @@ pub(super) enum Event {
     ReadFailed,
     /// An attempt ended.
     Answered(Attempt, Outcome),
+    /// The dead letters of these records are durable.
+    Buried(Vec<RecordNumber>, DeadLetterReason),
+}
+
+/// Records that are given up, for the same reason: each needs a dead letter.
+#[derive(Debug)]
+pub(super) struct Burial {
+    pub(super) records: Vec<Arc<StoredRecord>>,
+    pub(super) reason: DeadLetterReason,
+    /// The last failure, where there was one.
+    pub(super) trouble: Option<Trouble>,
+    /// Failed attempts that reached the service.
+    pub(super) attempts: u32,
+    pub(super) first_left_at: Option<Instant>,
 }
 
 /// What the caller must tell the queue, the metrics and the log.
@@ -53,6 +82,11 @@ pub(super) struct Effects {
     pub(super) accepted_at: Vec<UnixMillis>,
     /// Records that are no longer held.
     pub(super) released: Vec<RecordNumber>,
+    /// Records to be given up. When their letters are durable, [`Event::Buried`] must say so; until then they stay
+    /// held.
+    pub(super) burials: Vec<Burial>,
+    /// Records whose letters are durable.
+    pub(super) dead_lettered: Vec<(Vec<RecordNumber>, DeadLetterReason)>,
     /// How the sink is doing, after each failure and recovery.
     pub(super) standings: Vec<Standing>,
 }
@@ -64,6 +98,13 @@ pub(super) struct Read {
     pub(super) limit: ReadLimit,
 }
 
+/// The queue's clock of ages at one moment of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AgeNow {
+    pub(super) age_ms: u64,
+    pub(super) at: Instant,
+}
+
 #[derive(Debug)]
 struct Reading {
     /// What the queue's next record would have been called when the read began.
@@ -72,23 +113,83 @@ struct Reading {
     stale: bool,
 }
 
+/// What a lot in flight is for.
+#[derive(Debug)]
+enum Role {
+    /// To be delivered.
+    Ordinary,
+    /// The first of a lot, while the oldest lot fails.
+    CanaryOfLot,
+    /// A record from the queue, while the only lot fails. Goes back there when it fails, too.
+    CanaryOfQueue,
+    /// The same of the lane that the failing lot holds.
+    Overtaking,
+    /// To see whether it is guilty.
+    Suspect(Watch),
+}
+
+#[derive(Debug)]
+struct Flight {
+    lot: Lot,
+    role: Role,
+}
+
+/// Whose turn it is to probe a sink that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The oldest lot.
+    Head,
+    /// Another record, to see whether the sink fails or only the oldest lot.
+    Canary,
+}
+
 /// The state of one sink's delivery.
 #[derive(Debug)]
 pub(super) struct Core {
     limits: BatchLimits,
+    size: BatchSize,
     waiting_records_max: usize,
     waiting_bytes_max: usize,
+    retry: config::Retry,
+    canary: config::Canary,
+    reject_storm: u32,
     pace: Pace,
     window: Window,
     renderer: Renderer,
     /// By first record.
-    in_flight: BTreeMap<RecordNumber, Arc<Batch>>,
+    in_flight: BTreeMap<RecordNumber, Flight>,
     /// By first record.
-    retries: BTreeMap<RecordNumber, Arc<Batch>>,
+    retries: BTreeMap<RecordNumber, Lot>,
+    /// By first record.
+    suspects: BTreeMap<RecordNumber, Suspect>,
+    suspects_in_flight: usize,
+    /// Lanes that suspects hold: their records are left in the queue.
+    shut: BTreeSet<LaneId>,
+    /// The first record that was left in the queue because its lane is shut.
+    skipped_from: Option<RecordNumber>,
+    /// Records that wait for their dead letters, and their bytes.
+    burying: BTreeMap<RecordNumber, usize>,
+    turn: Turn,
+    /// Canaries so far.
+    canaries: u32,
+    /// Canaries that broke no order and failed, in a row.
+    canaries_failed: u32,
+    /// Records that the next read for a canary looks at.
+    canary_reach: usize,
+    /// Rejects since the last delivery.
+    rejects: u32,
+    /// Requests that were delivered.
+    deliveries: u64,
+    /// Times that the sink failed.
+    failures: u64,
+    age_now: Option<AgeNow>,
+    expire_at: Option<Instant>,
     /// The next record to read.
     from: RecordNumber,
-    /// Records from `from` on that are in flight or in `retries`: a read may bring them once more.
+    /// Records from `from` on that are in lots or being buried: a read may bring them once more.
     held_ahead: BTreeSet<RecordNumber>,
+    /// `from` went back: `held_ahead` is gathered anew before the next read.
+    is_rewound: bool,
     /// A read found nothing although the queue had got this far.
     exhausted_at: RecordNumber,
     reading: Option<Reading>,
@@ -105,15 +206,34 @@ impl Core {
         let limits = BatchLimits::new(&config.batch);
         Self {
             limits,
+            size: BatchSize::new(limits.records_max),
             waiting_records_max: limits.records_max.saturating_mul(4).max(RECORDS_MIN),
             waiting_bytes_max: limits.bytes_max.saturating_mul(4).max(BYTES_MIN),
+            retry: config.retry,
+            canary: config.canary,
+            reject_storm: config.reject_storm.get(),
             pace: Pace::new(&config.retry, config.concurrency.get()),
             window: Window::new(config.order),
             renderer,
             in_flight: BTreeMap::new(),
             retries: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            suspects_in_flight: 0,
+            shut: BTreeSet::new(),
+            skipped_from: None,
+            burying: BTreeMap::new(),
+            turn: Turn::Head,
+            canaries: 0,
+            canaries_failed: 0,
+            canary_reach: 2,
+            rejects: 0,
+            deliveries: 0,
+            failures: 0,
+            age_now: None,
+            expire_at: None,
             from: RecordNumber(0),
             held_ahead: BTreeSet::new(),
+            is_rewound: false,
             exhausted_at: RecordNumber(0),
             reading: None,
             read_again_at: None,
@@ -121,67 +241,22 @@ impl Core {
         }
     }
 
-    /// The next request to send now, if one may leave. Its answer must come back as [`Event::Answered`].
-    pub(super) fn next_attempt(&mut self, now: Instant) -> Option<Attempt> {
-        if !self.pace.may_leave(self.in_flight.len(), now) {
-            return None;
-        }
-        let batch = match self.retries.pop_first() {
-            Some((_, batch)) => batch,
-            None if self.batch_is_due(now) => {
-                Batch::form(&mut self.window, &self.limits, &mut self.renderer)?
-            }
-            None => return None,
-        };
-        let epoch = self.pace.leaves();
-        let before = self.in_flight.insert(batch.first(), Arc::clone(&batch));
-        assert!(before.is_none(), "record {:?} is in flight twice", batch.first());
-        Some(Attempt { batch, epoch })
-    }
-
-    /// The read to run now, if there is something to read and room for it. Its result must come back as
-    /// [`Event::Read`] or [`Event::ReadFailed`]; there is one at a time.
-    pub(super) fn next_read(&mut self, appended: RecordNumber, now: Instant) -> Option<Read> {
-        let is_news = appended > self.from && appended > self.exhausted_at;
-        let may_read = self.read_again_at.is_none_or(|at| at <= now);
-        if self.reading.is_some() || !is_news || !may_read || !self.wants_records() {
-            return None;
-        }
-        self.reading = Some(Reading { appended, stale: false });
-        self.read_again_at = None;
-        let waiting = self.window.waiting();
-        let room = |max: usize, taken: usize| {
-            NonZeroUsize::new(max.saturating_sub(taken)).unwrap_or(NonZeroUsize::MIN)
-        };
-        let limit = ReadLimit {
-            records_max: room(self.waiting_records_max, waiting.records),
-            bytes_max: room(self.waiting_bytes_max, waiting.bytes),
-        };
-        Some(Read { from: self.from, limit })
-    }
-
-    /// Whether more records would be read if the queue had them: the window is half empty, the sink works, and the
-    /// oldest unsettled record is not too far behind.
-    pub(super) fn wants_records(&mut self) -> bool {
-        let waiting = self.window.waiting();
-        let has_room = waiting.records <= self.waiting_records_max / 2
-            && waiting.bytes <= self.waiting_bytes_max / 2;
-        has_room && !self.pace.is_failing() && self.span() < SPAN_MAX
-    }
-
     /// When to look again although nothing happened; later than `now` once everything that may be sent and read
     /// now has been asked for.
     pub(super) fn wake_at(&mut self, now: Instant) -> Option<Instant> {
         let send_at = if self.pace.is_failing() {
-            self.pace.probe_at()
-        } else if self.pace.may_leave(self.in_flight.len(), now) {
+            // A probe that is due and did not leave waits for a record.
+            self.pace.probe_at().filter(|at| *at > now)
+        } else if self.pace.may_leave(self.ordinary_in_flight(), now) {
             self.window.oldest_ready().map(|(_, since)| since + self.limits.linger)
         } else {
             None
         };
+        let suspect_at = self.next_suspect_at().filter(|at| *at > now);
         // A moment to read that has come waits for room, not for time.
         let read_at = self.read_again_at.filter(|at| *at > now);
-        send_at.into_iter().chain(read_at).min()
+        let expire_at = self.expire_at.filter(|at| *at > now && self.pace.is_failing());
+        send_at.into_iter().chain(suspect_at).chain(read_at).chain(expire_at).min()
     }
 
     /// Takes in what happened. What follows from it is in [`Self::take_effects`] and in what may be sent and
@@ -189,16 +264,13 @@ impl Core {
     pub(super) fn apply(&mut self, event: Event, now: Instant) {
         match event {
             Event::Read(records) => self.take_in(records, now),
-            Event::ReadFailed => {
-                self.reading = None;
-                self.read_again_at = Some(now + READ_AGAIN_AFTER);
-            }
-            Event::Answered(attempt, Outcome::Delivered) => self.delivered(&attempt),
-            Event::Answered(attempt, Outcome::Retry { after, why }) => {
-                self.failed(attempt, Failure::Transient { after }, why, now);
-            }
-            Event::Answered(attempt, Outcome::Reject { why } | Outcome::Suspend { why }) => {
-                self.failed(attempt, Failure::Lasting, why, now);
+            Event::ReadFailed => self.read_failed(now),
+            Event::Answered(attempt, outcome) => self.answered(&attempt, outcome, now),
+            Event::Buried(numbers, reason) => {
+                for number in &numbers {
+                    self.burying.remove(number);
+                }
+                self.effects.dead_lettered.push((numbers, reason));
             }
         }
     }
@@ -208,108 +280,105 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
+    /// Lots that fail while others are delivered.
+    pub(super) fn suspects(&self) -> usize {
+        self.suspects.len() + self.suspects_in_flight
+    }
+
     /// Gives back everything that is held: the sink stops.
     pub(super) fn give_back_all(&mut self) {
         self.give_back_waiting();
-        let in_flight = std::mem::take(&mut self.in_flight);
-        let retries = std::mem::take(&mut self.retries);
-        for batch in in_flight.into_values().chain(retries.into_values()) {
-            self.effects.released.extend_from_slice(&batch.numbers);
+        let held = self.held();
+        self.effects.released.extend(held);
+        self.in_flight.clear();
+        self.retries.clear();
+        self.suspects.clear();
+        self.burying.clear();
+    }
+
+    fn held(&self) -> Vec<RecordNumber> {
+        let mut held = self.held_in_lots();
+        held.extend(self.burying.keys());
+        held
+    }
+
+    fn held_in_lots(&self) -> Vec<RecordNumber> {
+        let in_flight = self.in_flight.values().map(|flight| &flight.lot);
+        let suspects = self.suspects.values().map(|suspect| &suspect.lot);
+        let lots = in_flight.chain(self.retries.values()).chain(suspects);
+        lots.flat_map(Lot::numbers).collect()
+    }
+
+    fn ordinary_in_flight(&self) -> usize {
+        self.in_flight.len() - self.suspects_in_flight
+    }
+
+    /// Whether a record may be given up now: there is room to hold it until its letter is durable.
+    fn may_bury(&self) -> bool {
+        self.burying.values().sum::<usize>() < BURYING_BYTES_MAX
+    }
+
+    fn bury(&mut self, burial: Burial) {
+        for record in &burial.records {
+            self.burying.insert(record.number, record.record.event.memory_bytes());
+        }
+        self.effects.burials.push(burial);
+    }
+
+    /// Sets our clock by that of the queue.
+    pub(super) fn set_age_clock(&mut self, age_now: AgeNow) {
+        self.age_now.get_or_insert(age_now);
+        if self.retry.age_max.is_some() {
+            self.expire_at.get_or_insert(age_now.at);
         }
     }
 
-    fn take_in(&mut self, records: Vec<Arc<StoredRecord>>, now: Instant) {
-        let reading = self.reading.take().expect("a read was asked for");
-        if reading.stale {
-            let numbers = records.iter().map(|record| record.number);
-            let not_held = numbers.filter(|number| !self.held_ahead.contains(number));
-            self.effects.released.extend(not_held);
+    fn is_expired(&self, record: &StoredRecord, now: Instant) -> bool {
+        let (Some(age_max), Some(clock)) = (self.retry.age_max, self.age_now) else { return false };
+        let at_reading = Duration::from_millis(clock.age_ms.saturating_sub(record.age_ms));
+        at_reading + now.saturating_duration_since(clock.at) >= age_max
+    }
+
+    /// The lot without what has become too old; `None` when that is all of it, and it has let go of its lanes.
+    fn without_expired(&mut self, mut lot: Lot, now: Instant) -> Option<Lot> {
+        if self.retry.age_max.is_none() || !self.may_bury() {
+            return Some(lot);
+        }
+        let expired = lot.take_expired(|record| self.is_expired(record, now));
+        if !expired.is_empty() {
+            self.bury(Burial {
+                records: expired,
+                reason: DeadLetterReason::MaxAge,
+                trouble: None,
+                attempts: lot.attempts,
+                first_left_at: lot.first_left_at,
+            });
+        }
+        if lot.is_empty() {
+            self.let_go(&lot);
+            return None;
+        }
+        Some(lot)
+    }
+
+    /// The lanes of a lot that is done are free.
+    fn let_go(&mut self, lot: &Lot) {
+        self.window.free(&lot.lanes);
+        self.reopen(&lot.lanes);
+    }
+
+    /// These lanes are no longer held by a suspect: what was left in the queue because of them is read again.
+    fn reopen(&mut self, lanes: &[LaneId]) {
+        if self.shut.is_empty() {
             return;
         }
-        if records.is_empty() {
-            self.exhausted_at = reading.appended;
+        let mut was_shut = false;
+        for lane in lanes {
+            was_shut |= self.shut.remove(lane);
         }
-        for record in records {
-            let number = record.number;
-            assert!(number >= self.from, "asked from {:?}, got {number:?}", self.from);
-            self.from = RecordNumber(number.0 + 1);
-            if !self.held_ahead.remove(&number) {
-                self.window.push(record, now);
-            }
+        if let (true, Some(skipped_from)) = (was_shut, self.skipped_from) {
+            self.rewind(skipped_from);
         }
-        if !self.held_ahead.is_empty() {
-            self.held_ahead = self.held_ahead.split_off(&self.from);
-        }
-    }
-
-    fn delivered(&mut self, attempt: &Attempt) {
-        let batch = &attempt.batch;
-        self.in_flight.remove(&batch.first());
-        self.window.free(&batch.lanes);
-        self.effects.settled.extend_from_slice(&batch.numbers);
-        self.effects.accepted_at.extend_from_slice(&batch.accepted_at);
-        if let Some(attempts) = self.pace.succeeded(attempt.epoch) {
-            self.effects.standings.push(Standing::Ok { attempts });
-        }
-    }
-
-    fn failed(&mut self, attempt: Attempt, failure: Failure, why: String, now: Instant) {
-        let batch = attempt.batch;
-        self.in_flight.remove(&batch.first());
-        self.retries.insert(batch.first(), batch);
-        let was_failing = self.pace.is_failing();
-        let Failed::Waits { delay, attempts } = self.pace.failed(attempt.epoch, failure, now)
-        else {
-            return;
-        };
-        if !was_failing {
-            self.give_back_waiting();
-        }
-        self.effects.standings.push(match failure {
-            Failure::Transient { .. } => Standing::Retrying { why, attempts, delay },
-            Failure::Lasting => Standing::Suspended { why, attempts, delay },
-        });
-    }
-
-    fn give_back_waiting(&mut self) {
-        let numbers = self.window.clear();
-        if let Some(first) = numbers.first() {
-            self.from = self.from.min(*first);
-            self.exhausted_at = RecordNumber(0);
-        }
-        if let Some(reading) = &mut self.reading {
-            reading.stale = true;
-        }
-        let held = self.in_flight.values().chain(self.retries.values());
-        let from = self.from;
-        self.held_ahead = held
-            .flat_map(|batch| &batch.numbers)
-            .copied()
-            .filter(|number| *number >= from)
-            .collect();
-        self.effects.released.extend(numbers);
-    }
-
-    fn batch_is_due(&mut self, now: Instant) -> bool {
-        let ready = self.window.ready();
-        let is_full =
-            ready.records >= self.limits.records_max || ready.bytes >= self.limits.bytes_max;
-        // What cannot be read cannot be waited for.
-        is_full
-            || !self.wants_records()
-            || self
-                .window
-                .oldest_ready()
-                .is_some_and(|(_, since)| since + self.limits.linger <= now)
-    }
-
-    /// Records between the oldest unsettled one and the next to read.
-    fn span(&mut self) -> u64 {
-        let batches = [self.in_flight.first_key_value(), self.retries.first_key_value()];
-        let held = batches.into_iter().flatten().map(|(first, _)| *first);
-        let waiting = self.window.oldest_ready().map(|(number, _)| number);
-        let oldest = held.chain(waiting).min().unwrap_or(self.from);
-        self.from.0.saturating_sub(oldest.0)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::UnixMillis;
 use crate::metrics::SinkMetrics;
@@ -49,6 +49,8 @@ pub struct SinkStatus {
     pub attempts: u32,
     /// Why the last failed attempt failed, in words; kept after a recovery. `None` when none ever did.
     pub last_error: Option<String>,
+    /// Why dead letters cannot be written; `None` while they can. Their records stay in the queue.
+    pub letters_error: Option<String>,
     next_attempt_at: Option<Instant>,
 }
 
@@ -110,6 +112,7 @@ impl SinkHealth {
             since: UnixMillis::now(),
             attempts: 0,
             last_error: None,
+            letters_error: None,
             next_attempt_at: None,
         };
         let told = Told { state: SinkState::Ok, at: None, changes: 0 };
@@ -159,6 +162,21 @@ impl SinkHealth {
         self.tell(&mut inner, now);
     }
 
+    /// Notes that dead letters cannot be written; tells of it once.
+    pub(super) fn letters_fail(&self, error: &str) {
+        let before = self.lock().status.letters_error.replace(error.to_owned());
+        if before.is_none() {
+            error!(sink = %self.name, error, "dead letters cannot be written: their records stay queued");
+        }
+    }
+
+    /// Notes that dead letters are written.
+    pub(super) fn letters_work(&self) {
+        if self.lock().status.letters_error.take().is_some() {
+            info!(sink = %self.name, "dead letters are written again");
+        }
+    }
+
     /// When [`Self::tell_late`] has something to tell.
     pub(super) fn tell_at(&self) -> Option<Instant> {
         let inner = self.lock();
@@ -183,7 +201,7 @@ impl SinkHealth {
         let error = status.last_error.as_deref().unwrap_or_default();
         match status.state {
             SinkState::Ok => {
-                info!(%sink, attempts = inner.recovered_after, changes, "sink delivers again");
+                info!(%sink, attempts = inner.recovered_after, changes, "sink works again");
             }
             SinkState::Retrying => {
                 warn!(%sink, attempts, ?delay, changes, error, "sink fails, retrying");
@@ -274,7 +292,7 @@ mod tests {
             "WARN sink suspended: everything is kept and tried again slowly sink=cloud \
              attempts=1000 delay=10s \
              error=\"status 401 (Unauthorized): check the credentials\"",
-            "INFO sink delivers again sink=cloud attempts=1000",
+            "INFO sink works again sink=cloud attempts=1000",
         ];
         assert_eq!(lines, expected);
     }
@@ -294,7 +312,7 @@ mod tests {
         });
         assert!(lines.iter().any(|line| line.contains(" changes=")), "{lines:#?}");
         assert!(lines.len() <= 5, "{lines:#?}");
-        assert!(lines.last().unwrap().starts_with("INFO sink delivers again"), "{lines:#?}");
+        assert!(lines.last().unwrap().starts_with("INFO sink works again"), "{lines:#?}");
     }
 
     #[test]

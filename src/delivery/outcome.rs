@@ -10,8 +10,9 @@ use http::header::{DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use http::{StatusCode, Uri};
 
 use crate::clock::UnixMillis;
+use crate::config::{Meaning, StatusPolicy};
 
-/// What becomes of the records of one request. The reasons are in words for an operator.
+/// What becomes of the records of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The service has them.
@@ -20,40 +21,93 @@ pub(super) enum Outcome {
     Retry {
         /// Not before this has passed, as the service asked.
         after: Option<Duration>,
-        /// Why.
-        why: String,
+        /// What is wrong.
+        trouble: Trouble,
     },
-    /// The service is there and will not have these records: the data is at fault.
-    Reject {
-        /// Why.
-        why: String,
-    },
+    /// Too much at once: send it in parts.
+    Split(Trouble),
+    /// The service is there and will not have one of these records: the data is at fault.
+    Reject(Trouble),
     /// The service will have no record as things are: credentials, address or method are at fault.
-    Suspend {
-        /// Why.
-        why: String,
-    },
+    Suspend(Trouble),
 }
 
-/// The outcome of a request that was answered in full with `status` and `headers`; `now` dates a `Retry-After` that
-/// comes without a `Date`.
-pub(super) fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
-    match status.as_u16() {
-        200..=299 => Outcome::Delivered,
-        408 | 425 | 429 | 500..=599 => {
-            Outcome::Retry { after: retry_after(headers, now), why: in_words(status) }
+/// A request that was not delivered, for an operator and for the dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) kind: Kind,
+    /// In words.
+    pub(super) why: String,
+    /// The first bytes of the answer's body.
+    pub(super) excerpt: Vec<u8>,
+}
+
+/// Ways to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// There was no connection to the service: says nothing of a record.
+    NotConnected,
+    /// The service took the request and did not answer in time.
+    Timeout,
+    /// The service took the request and broke the connection, or answered what is not HTTP.
+    Broken,
+    /// The service answered this.
+    Status(u16),
+}
+
+impl Kind {
+    /// Whether the service got the request.
+    pub(super) fn has_reached(self) -> bool {
+        self != Self::NotConnected
+    }
+
+    /// Whether two failures are the same way to fail. A service that crashes is restarted behind a proxy that says
+    /// 502, 503 or 504 meanwhile: statuses are alike by class.
+    pub(super) fn is_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Status(one), Self::Status(other)) => one / 100 == other / 100,
+            _ => self == other,
         }
-        300..=399 => Outcome::Suspend { why: redirect_in_words(status, headers) },
-        401 | 403 => {
-            Outcome::Suspend { why: format!("{}: check the credentials", in_words(status)) }
+    }
+
+    /// The status that was answered.
+    pub(super) fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::NotConnected | Self::Timeout | Self::Broken => None,
         }
-        404 | 405 | 406 | 407 | 410 | 415 | 421 | 426 => {
-            Outcome::Suspend { why: format!("{}: check the URL and headers", in_words(status)) }
-        }
-        400..=499 => Outcome::Reject { why: in_words(status) },
-        _ => {
-            Outcome::Suspend { why: format!("{}, which is no final HTTP status", status.as_u16()) }
-        }
+    }
+}
+
+/// The outcome of a request that was answered in full with `status` and `headers`, and a body that starts with
+/// `excerpt`; `now` dates a `Retry-After` that comes without a `Date`.
+pub(super) fn classify(
+    policy: &StatusPolicy,
+    status: StatusCode,
+    headers: &HeaderMap,
+    excerpt: Vec<u8>,
+    now: UnixMillis,
+) -> Outcome {
+    let meaning = policy.meaning(status.as_u16());
+    if meaning == Meaning::Delivered {
+        return Outcome::Delivered;
+    }
+    let why = match (status.as_u16(), meaning) {
+        (300..=399, _) => redirect_in_words(status, headers),
+        (401 | 403, _) => format!("{}: check the credentials", in_words(status)),
+        (200..=299, _) => format!("{}, which `on_status` takes for no success", in_words(status)),
+        (413, _) => format!("{}: the body is too large for the service", in_words(status)),
+        (400..=599, Meaning::Suspend) => format!("{}: check the URL and headers", in_words(status)),
+        (400..=599, _) => in_words(status),
+        _ => format!("{}, which is no final HTTP status", status.as_u16()),
+    };
+    let trouble = Trouble { kind: Kind::Status(status.as_u16()), why, excerpt };
+    match meaning {
+        Meaning::Delivered => Outcome::Delivered,
+        Meaning::Retry => Outcome::Retry { after: retry_after(headers, now), trouble },
+        Meaning::Split => Outcome::Split(trouble),
+        Meaning::Reject => Outcome::Reject(trouble),
+        Meaning::Suspend => Outcome::Suspend(trouble),
     }
 }
 
@@ -100,9 +154,15 @@ pub(super) enum TransportError {
 impl TransportError {
     /// The request may or may not have arrived: it is sent again. One that can never be sent is as good as refused.
     pub(super) fn outcome(&self) -> Outcome {
+        let kind = match self {
+            Self::RequestTimeout => Kind::Timeout,
+            Self::Closed | Self::NotHttp => Kind::Broken,
+            _ => Kind::NotConnected,
+        };
+        let trouble = Trouble { kind, why: self.to_string(), excerpt: Vec::new() };
         match self {
-            Self::UrlTooLong => Outcome::Reject { why: self.to_string() },
-            _ => Outcome::Retry { after: None, why: self.to_string() },
+            Self::UrlTooLong => Outcome::Reject(trouble),
+            _ => Outcome::Retry { after: None, trouble },
         }
     }
 }
@@ -153,7 +213,9 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        classify(StatusCode::from_u16(status).unwrap(), &headers, UnixMillis(784_111_777_000))
+        let policy = StatusPolicy::default();
+        let status = StatusCode::from_u16(status).unwrap();
+        classify(&policy, status, &headers, b"because".to_vec(), UnixMillis(784_111_777_000))
     }
 
     #[track_caller]
@@ -171,11 +233,23 @@ mod tests {
                 200..=299 => "Delivered",
                 408 | 425 | 429 | 500..=599 => "Retry",
                 401 | 403..=407 | 410 | 415 | 421 | 426 | 300..=399 => "Suspend",
+                413 => "Split",
                 400..=499 => "Reject",
                 _ => "Suspend",
             };
-            let outcome = format!("{:?}", of(status, &[]));
-            assert!(outcome.starts_with(expected), "{status} gives {outcome}, not {expected}");
+            let outcome = of(status, &[]);
+            let shown = format!("{outcome:?}");
+            assert!(shown.starts_with(expected), "{status} gives {shown}, not {expected}");
+            let (Outcome::Retry { trouble, .. }
+            | Outcome::Split(trouble)
+            | Outcome::Reject(trouble)
+            | Outcome::Suspend(trouble)) = outcome
+            else {
+                continue;
+            };
+            assert_eq!(trouble.kind.status(), Some(status));
+            assert!(trouble.why.contains(&status.to_string()), "{trouble:?}");
+            assert_eq!(trouble.excerpt, b"because");
         }
     }
 
@@ -201,8 +275,9 @@ mod tests {
     fn a_redirect_names_the_host_it_points_to_and_nothing_of_its_path() {
         let outcome = of(302, &[("location", "http://portal.example/login?token=secret")]);
         let why = "status 302 (Found) redirects to `portal.example`: a captive portal, or the URL has moved";
-        assert_eq!(outcome, Outcome::Suspend { why: why.into() });
-        let Outcome::Suspend { why } = of(301, &[("location", "/elsewhere")]) else { panic!() };
-        assert!(why.contains("redirects elsewhere"), "{why}");
+        let Outcome::Suspend(trouble) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(trouble.why, why);
+        let Outcome::Suspend(trouble) = of(301, &[("location", "/elsewhere")]) else { panic!() };
+        assert!(trouble.why.contains("redirects elsewhere"), "{trouble:?}");
     }
 }

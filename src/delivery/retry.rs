@@ -72,7 +72,7 @@ impl Pace {
             epoch: Epoch(0),
             failures: 0,
             concurrency,
-            backoff: full_jitter(retry),
+            backoff: full_jitter(retry.initial, retry.max, retry.multiplier),
             delay_max: retry.max,
         }
     }
@@ -97,6 +97,11 @@ impl Pace {
     /// Whether nothing but probes may leave.
     pub(super) fn is_failing(&self) -> bool {
         !matches!(self.phase, Phase::Flowing { .. })
+    }
+
+    /// Whether a probe is waited for.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. })
     }
 
     /// When the next probe is due, while one is awaited.
@@ -142,6 +147,8 @@ impl Pace {
         let jittered = self.backoff.next_backoff().unwrap_or(self.delay_max).min(self.delay_max);
         let delay = match failure {
             Failure::Transient { .. } => jittered.max(asked),
+            // Whether it is only this record is asked soon.
+            Failure::Lasting if self.failures == 1 => jittered,
             Failure::Lasting => self.delay_max.mul_f64(0.5 + fastrand::f64() / 2.0),
         };
         self.phase = Phase::Waiting { until: now + delay };
@@ -149,15 +156,36 @@ impl Pace {
     }
 }
 
+/// Delays of a lot that has a clock of its own.
+#[derive(Debug)]
+pub(super) struct Delays {
+    backoff: ExponentialBackoff,
+    max: Duration,
+}
+
+impl Delays {
+    /// As those of a sink, up to `max` at most.
+    pub(super) fn new(retry: &config::Retry, max: Duration) -> Self {
+        let max = retry.max.min(max.max(retry.initial));
+        Self { backoff: full_jitter(retry.initial, max, retry.multiplier), max: retry.max }
+    }
+
+    /// The next one; not shorter than what the service `asked` for, within the sink's maximum.
+    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
+        let jittered = self.backoff.next_backoff().unwrap_or(self.max);
+        jittered.max(asked.unwrap_or_default()).min(self.max)
+    }
+}
+
 /// Delays between zero and a bound that grows from `initial` to `max`.
 ///
 /// The crate draws from `interval` plus and minus a share of it, after capping the interval: half of each bound
 /// with a share of 1 gives zero to the bound. Its default gives up after 15 minutes: ours never does.
-fn full_jitter(retry: &config::Retry) -> ExponentialBackoff {
+fn full_jitter(initial: Duration, max: Duration, multiplier: f64) -> ExponentialBackoff {
     ExponentialBackoffBuilder::new()
-        .with_initial_interval(retry.initial / 2)
-        .with_max_interval(retry.max / 2)
-        .with_multiplier(retry.multiplier)
+        .with_initial_interval(initial / 2)
+        .with_max_interval(max / 2)
+        .with_multiplier(multiplier)
         .with_randomization_factor(1.0)
         .with_max_elapsed_time(None)
         .build()
@@ -174,6 +202,8 @@ mod tests {
             initial: Duration::from_secs(1),
             max: Duration::from_mins(1),
             multiplier: 2.0,
+            attempts_max: None,
+            age_max: None,
         };
         Pace::new(&retry, concurrency)
     }
@@ -270,10 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lasting_failure_is_probed_between_half_the_maximum_and_the_maximum() {
+    fn a_lasting_failure_is_probed_soon_once_and_then_between_half_the_maximum_and_the_maximum() {
         for _ in 0..1000 {
-            let delay = delay(&mut pace(1), Failure::Lasting, Instant::now());
-            assert!((30.0..=60.0).contains(&delay.as_secs_f64()), "{delay:?}");
+            let mut pace = pace(1);
+            let first = delay(&mut pace, Failure::Lasting, Instant::now());
+            assert!(first <= Duration::from_secs(1), "{first:?}");
+            for _ in 0..3 {
+                let later = delay(&mut pace, Failure::Lasting, Instant::now());
+                assert!((30.0..=60.0).contains(&later.as_secs_f64()), "{later:?}");
+            }
         }
     }
 

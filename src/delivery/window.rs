@@ -266,12 +266,64 @@ impl Window {
         numbers
     }
 
+    /// Takes one record that waits, to see whether the service takes another than the one it fails on: of a free lane,
+    /// as far from the oldest as may be without breaking the order. Its lane is busy afterwards.
+    pub(super) fn take_canary(&mut self) -> Option<Taken> {
+        let waiting = match &mut self.form {
+            Form::Unordered(queue) => {
+                let waiting = queue.pop_back()?;
+                self.waiting.subtract(waiting.amount());
+                self.ready.subtract(waiting.amount());
+                return Some(Taken { records: vec![waiting.record], lanes: Vec::new() });
+            }
+            Form::Ordered { lanes, .. } => lanes,
+        };
+        let free = waiting.iter().filter(|(_, lane)| !lane.busy);
+        let (_, lane_id) = free.filter_map(|(id, lane)| Some((lane.head()?, *id))).max()?;
+        let lane = waiting.get_mut(&lane_id)?;
+        self.ready.subtract(lane.amount());
+        let canary = lane.waiting.pop_front()?;
+        lane.bytes -= canary.bytes;
+        lane.busy = true;
+        self.waiting.subtract(canary.amount());
+        Some(Taken { records: vec![canary.record], lanes: vec![lane_id] })
+    }
+
+    /// As [`Self::take_canary`], the latest of all, from behind the head of a free lane or of a busy one that is
+    /// `held` by what fails: it overtakes that.
+    pub(super) fn take_overtaking(
+        &mut self,
+        held: impl Fn(&LaneId) -> bool,
+    ) -> Option<Arc<StoredRecord>> {
+        let Form::Ordered { lanes, .. } = &mut self.form else { return None };
+        let lanes = lanes.iter_mut().filter(|(id, lane)| !lane.busy || held(id));
+        let last = |lane: &Lane| lane.waiting.back().map(|waiting| waiting.record.number);
+        let (_, lane) = lanes.max_by_key(|(_, lane)| (held_first(lane), last(lane)))?;
+        let canary = lane.waiting.pop_back()?;
+        lane.bytes -= canary.bytes;
+        self.waiting.subtract(canary.amount());
+        if !lane.busy {
+            self.ready.subtract(canary.amount());
+        }
+        Some(canary.record)
+    }
+
+    /// What a record shares its order with; `None` where there is no order.
+    pub(super) fn lane_of_record(&self, record: &StoredRecord) -> Option<LaneId> {
+        (self.order != Order::None).then(|| self.lane_of(record))
+    }
+
     fn lane_of(&self, record: &StoredRecord) -> LaneId {
         match self.order {
             Order::Key => LaneId(self.hasher.hash_one(record.record.event.order_key())),
             Order::Sink | Order::None => LaneId(0),
         }
     }
+}
+
+/// A lane whose head is known to fail, before one whose head is not.
+fn held_first(lane: &Lane) -> bool {
+    lane.busy && !lane.waiting.is_empty()
 }
 
 /// The free lane with the oldest head, which is on top of `heads` afterwards.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::{FutureExt as _, OptionFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use prometheus::{Histogram, IntCounter};
@@ -15,14 +16,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::client::{Answer, Client};
-use super::core::{Attempt, Core, Effects, Event};
+use super::core::{AgeNow, Attempt, Burial, Core, Effects, Event};
 use super::health::SinkHealth;
 use super::outcome::{TransportError, classify};
 use super::request::Renderer;
 use crate::clock::UnixMillis;
 use crate::config;
 use crate::name::SinkName;
-use crate::store::{Queue, RecordNumber, StoreError, StoredRecord};
+use crate::store::{
+    DeadLetter, DeadLetterReason, DeadLetters, Queue, RecordNumber, StoreError, StoredRecord,
+    record_id,
+};
+use crate::units::period_text;
+
+/// Waits before dead letters that could not be written are tried again.
+const BURY_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// Answers applied before the queue is told and the next requests leave.
 const ANSWERS_AT_ONCE_MAX: usize = 64;
@@ -38,6 +46,8 @@ pub struct SinkContext {
     pub client: Client,
     /// Its queue.
     pub queue: Queue,
+    /// Where records go that are given up.
+    pub dead_letters: DeadLetters,
     /// The id of the store: the first part of every record id.
     pub store_id: Arc<str>,
     /// The gateway's name: the `node` column of bodies.
@@ -61,6 +71,7 @@ pub async fn run(context: SinkContext) {
     worker.pass_on_effects();
 }
 
+type Burying = Pin<Box<dyn Future<Output = (Vec<RecordNumber>, DeadLetterReason)> + Send>>;
 type InFlight = Pin<Box<dyn Future<Output = Ended> + Send>>;
 type Read = Pin<Box<dyn Future<Output = Result<Vec<Arc<StoredRecord>>, StoreError>> + Send>>;
 
@@ -75,6 +86,8 @@ struct Ended {
 enum Happening {
     Ended(Ended),
     Read(Result<Vec<Arc<StoredRecord>>, StoreError>),
+    /// The dead letters of these records are durable.
+    Buried(Vec<RecordNumber>, DeadLetterReason),
     /// There may be more to read, or a moment has come.
     Look,
 }
@@ -87,6 +100,11 @@ struct Worker {
     in_flight: FuturesUnordered<InFlight>,
     reading: Option<Read>,
     read_fails: bool,
+    burying: FuturesUnordered<Burying>,
+    dead_letters: DeadLetters,
+    store_id: Arc<str>,
+    age_max: Option<Duration>,
+    policy: config::StatusPolicy,
     health: Arc<SinkHealth>,
     requests: RequestCounters,
     request_duration: Histogram,
@@ -96,7 +114,8 @@ struct Worker {
 
 impl Worker {
     fn new(context: SinkContext) -> Self {
-        let SinkContext { name, config, client, queue, store_id, node, health, stop } = context;
+        let SinkContext { name, config, client, queue, dead_letters, store_id, node, health, stop } =
+            context;
         let metrics = &health.metrics;
         let dropped_headers = metrics.headers_dropped.clone();
         let renderer = Renderer::new(&name, &config, &store_id, node, dropped_headers);
@@ -108,6 +127,11 @@ impl Worker {
             in_flight: FuturesUnordered::new(),
             reading: None,
             read_fails: false,
+            burying: FuturesUnordered::new(),
+            dead_letters,
+            store_id,
+            age_max: config.retry.age_max,
+            policy: config.on_status.clone(),
             requests: RequestCounters::new(&health),
             request_duration: metrics.request_duration.clone(),
             delivery_latency: metrics.delivery_latency.clone(),
@@ -120,17 +144,20 @@ impl Worker {
     async fn next_happening(&mut self) -> Option<Happening> {
         let now = now();
         self.send(now);
+        // What is given back must be before it is read again.
+        self.pass_on_effects();
         self.read(now);
         let wants_records = self.reading.is_none() && self.core.wants_records();
         let wake_at = self.core.wake_at(now).into_iter().chain(self.health.tell_at()).min();
         let due = wake_at.map(|at| tokio::time::sleep_until(at.into()));
-        // Every branch may be dropped: requests and the read go on when they are polled again, the others are
+        // Every branch may be dropped: requests, letters and the read go on when they are polled again, the others are
         // looked up anew.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
             Some(ended) = self.in_flight.next() => Some(Happening::Ended(ended)),
             Some(read) = OptionFuture::from(self.reading.as_mut()) => Some(Happening::Read(read)),
+            Some((numbers, reason)) = self.burying.next() => Some(Happening::Buried(numbers, reason)),
             Ok(()) = self.appended.changed(), if wants_records => Some(Happening::Look),
             Some(()) = OptionFuture::from(due) => Some(Happening::Look),
         }
@@ -147,6 +174,9 @@ impl Worker {
                 }
             }
             Happening::Read(read) => self.read_ended(read, now),
+            Happening::Buried(numbers, reason) => {
+                self.core.apply(Event::Buried(numbers, reason), now);
+            }
             Happening::Look => self.health.tell_late(now),
         }
         self.pass_on_effects();
@@ -176,7 +206,8 @@ impl Worker {
         let outcome = match ended.result {
             Ok(answer) => {
                 self.requests.count(answer.status);
-                classify(answer.status, &answer.headers, UnixMillis::now())
+                let Answer { status, headers, excerpt } = answer;
+                classify(&self.policy, status, &headers, excerpt, UnixMillis::now())
             }
             Err(error) => {
                 self.requests.error.inc();
@@ -200,11 +231,16 @@ impl Worker {
             }
         };
         self.read_fails = false;
+        if let Some(age_ms) = self.queue.age_now_ms() {
+            self.core.set_age_clock(AgeNow { age_ms, at: now });
+        }
         self.core.apply(event, now);
     }
 
     fn pass_on_effects(&mut self) {
-        let Effects { mut settled, accepted_at, released, standings } = self.core.take_effects();
+        let effects = self.core.take_effects();
+        let Effects { mut settled, accepted_at, released, burials, dead_lettered, standings } =
+            effects;
         if !settled.is_empty() {
             // The queue takes runs of numbers at once.
             settled.sort_unstable();
@@ -219,9 +255,71 @@ impl Worker {
         if !released.is_empty() {
             self.queue.release(&released);
         }
+        for (mut numbers, reason) in dead_lettered {
+            numbers.sort_unstable();
+            self.queue.settle_dead_lettered(&numbers, reason);
+        }
+        for burial in burials {
+            self.bury(burial);
+        }
+        let suspects = i64::try_from(self.core.suspects()).unwrap_or(i64::MAX);
+        self.health.metrics.suspects.set(suspects);
         for standing in standings {
             self.health.change(standing, now());
         }
+    }
+}
+
+impl Worker {
+    /// Writes dead letters, for as long as it takes. Dropped with the worker: then the records stay in the queue.
+    fn bury(&mut self, burial: Burial) {
+        let (reason, now) = (burial.reason, now());
+        let numbers: Vec<_> = burial.records.iter().map(|record| record.number).collect();
+        let letters = self.letters(burial, now);
+        let (dead_letters, health) = (self.dead_letters.clone(), Arc::clone(&self.health));
+        self.burying.push(Box::pin(async move {
+            let [mut delay, delay_max] = BURY_AGAIN;
+            while let Err(error) = dead_letters.append(letters.clone()).await {
+                health.letters_fail(&error.to_string());
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(delay_max);
+            }
+            health.letters_work();
+            (numbers, reason)
+        }));
+    }
+
+    fn letters(&self, burial: Burial, now: Instant) -> Vec<DeadLetter> {
+        let Burial { records, reason, trouble, attempts, first_left_at } = burial;
+        let wall = UnixMillis::now();
+        let ago = |at: Instant| {
+            let ago = u64::try_from(now.saturating_duration_since(at).as_millis());
+            UnixMillis(wall.0.saturating_sub(ago.unwrap_or(u64::MAX)))
+        };
+        let last_attempt_at = trouble.is_some().then_some(wall);
+        let status = trouble.as_ref().and_then(|trouble| trouble.kind.status());
+        let (why, answer) = if let Some(trouble) = trouble {
+            (trouble.why, Bytes::from(trouble.excerpt))
+        } else {
+            let age_max = self.age_max.map(period_text).unwrap_or_default();
+            (format!("older than `retry.max_age` ({age_max})"), Bytes::new())
+        };
+        let sink = self.health.name();
+        let letter = |record: Arc<StoredRecord>| DeadLetter {
+            sink: sink.clone(),
+            record_id: record_id(&self.store_id, sink, record.number),
+            record: record.record.clone(),
+            accepted_at: record.accepted_at,
+            reason,
+            why: why.clone(),
+            status,
+            answer: answer.clone(),
+            attempts,
+            first_attempt_at: first_left_at.map(ago),
+            last_attempt_at,
+            edited_from: None,
+        };
+        records.into_iter().map(letter).collect()
     }
 }
 

@@ -61,6 +61,8 @@ pub struct SinkMetrics {
     pub retry_delay: Gauge,
     /// Configured headers left out of a request because their value cannot stand in one.
     pub headers_dropped: IntCounter,
+    /// Lots of records that fail while others are delivered.
+    pub suspects: IntGauge,
     requests: IntCounterVec,
     state: IntGaugeVec,
     name: SinkName,
@@ -137,6 +139,7 @@ struct SinkFamilies {
     state: IntGaugeVec,
     retry_delay: GaugeVec,
     headers_dropped: IntCounterVec,
+    suspects: IntGaugeVec,
 }
 
 /// All metrics of the process.
@@ -254,6 +257,11 @@ impl Builder {
                 "Configured headers left out because their value cannot stand in a header.",
                 &["sink"],
             ),
+            suspects: self.gauges(
+                "waypost_sink_suspects",
+                "Records, or batches with one among them, that fail while others are delivered.",
+                &["sink"],
+            ),
         }
     }
 
@@ -352,6 +360,7 @@ impl Metrics {
             request_duration: families.request_duration.with_label_values(label),
             retry_delay: families.retry_delay.with_label_values(label),
             headers_dropped: families.headers_dropped.with_label_values(label),
+            suspects: families.suspects.with_label_values(label),
             requests: families.requests.clone(),
             state: families.state.clone(),
             name: name.clone(),

@@ -209,7 +209,8 @@ pub(super) fn decode(header: &Header, body: &[u8]) -> Result<Vec<StoredRecord>, 
     let mut records = Vec::new();
     for number in header.range() {
         let (record, accepted_at) = decoder.next_record().map_err(|_| Damaged)?;
-        records.push(StoredRecord { number: RecordNumber(number), accepted_at, record });
+        let number = RecordNumber(number);
+        records.push(StoredRecord { number, accepted_at, age_ms: header.stamp.age_ms, record });
     }
     if decoder.is_at_end() { Ok(records) } else { Err(Damaged) }
 }

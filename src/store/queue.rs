@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
+use super::age::AgeClock;
 use super::book::{Found, Intent, records_bytes};
 use super::lock::DirLock;
 use super::reader;
@@ -23,6 +24,8 @@ pub struct StoredRecord {
     pub number: RecordNumber,
     /// When it was accepted.
     pub accepted_at: UnixMillis,
+    /// The same on the queue's age clock, in milliseconds.
+    pub age_ms: u64,
     /// The record itself.
     pub record: Record,
 }
@@ -172,6 +175,13 @@ impl Queue {
             state.book.release(run);
         }
         self.face.shared.wake_committer_if_idle(&state);
+    }
+
+    /// The age clock of the queue, in milliseconds: how long records have been here, whatever the wall clock does.
+    /// `None` until the queue is open, which it is when a record was read.
+    #[must_use]
+    pub fn age_now_ms(&self) -> Option<u64> {
+        self.face.shared.age.get().map(AgeClock::now_ms)
     }
 
     /// Changes whenever there may be more to read: the number that the next record will get.

@@ -134,7 +134,7 @@ fn a_redirect_is_not_followed_and_loses_nothing() {
 
 #[test]
 fn statuses_that_a_retry_cannot_mend_keep_every_record() {
-    for status in [400, 401, 404, 413, 422] {
+    for status in [401, 403, 404, 410, 415] {
         let service = Server::scripted(move |_| Reply::Status(status));
         let gateway = publish_forty(&service, BATCHES);
         let sink = || gateway.status()["sinks"]["cloud"].clone();

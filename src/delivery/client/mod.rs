@@ -26,11 +26,12 @@ use crate::clock::{BUILT_AT, UnixMillis};
 use crate::config::{self, Compression, HttpVersion};
 use crate::name::{ConnectorName, SinkName};
 use crate::signature;
+use crate::store::ANSWER_BYTES_MAX;
 use dial::Dialer;
 use secrets::{InUse, Secrets};
 
 /// What of an answer is read; the rest of a longer one is thrown away with its connection.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -45,6 +46,8 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// The first bytes of the body of an answer that is no success.
+    pub(super) excerpt: Vec<u8>,
 }
 
 type Pool = legacy::Client<Dialer, Full<Bytes>>;
@@ -138,8 +141,10 @@ impl Client {
         }
         let response = self.pool.request(request).await;
         let (head, body) = response.map_err(|error| failure::in_words(&error))?.into_parts();
-        read_to_end(body).await?;
-        Ok(Answer { status: head.status, headers: head.headers })
+        let start = read_to_end(body).await?;
+        // Nobody looks into what a success says.
+        let excerpt = if head.status.is_success() { Vec::new() } else { start };
+        Ok(Answer { status: head.status, headers: head.headers, excerpt })
     }
 }
 
@@ -169,16 +174,19 @@ fn stamped(
     ])
 }
 
-async fn read_to_end(mut body: Incoming) -> Result<(), TransportError> {
-    let mut read = 0;
+/// Gives the first bytes of what it reads.
+async fn read_to_end(mut body: Incoming) -> Result<Vec<u8>, TransportError> {
+    let (mut read, mut start) = (0, Vec::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failure::in_words(&error))?;
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > ANSWER_BYTES_MAX {
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        start.extend(data.iter().take(ANSWER_BYTES_MAX - start.len()));
+        read += data.len();
+        if read > READ_BYTES_MAX {
             break;
         }
     }
-    Ok(())
+    Ok(start)
 }
 
 fn is_about_credentials(status: StatusCode) -> bool {

@@ -41,7 +41,8 @@ fn with_payload(number: u64, client_id: &str, payload: &'static str) -> Arc<Stor
     let mut event = event(number, client_id);
     Arc::get_mut(&mut event).unwrap().payload = payload.into();
     let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
-    Arc::new(StoredRecord { number: RecordNumber(number), accepted_at: UnixMillis(7), record })
+    let number = RecordNumber(number);
+    Arc::new(StoredRecord { number, accepted_at: UnixMillis(7), age_ms: 0, record })
 }
 
 fn text(message: &Message) -> &str {
@@ -203,7 +204,8 @@ fn a_topic_cannot_be_smuggled_into_the_path_by_its_slashes() {
     let mut event = event(1, "a");
     Arc::get_mut(&mut event).unwrap().topic = Topic::new("../admin").unwrap();
     let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
-    let record = StoredRecord { number: RecordNumber(1), accepted_at: UnixMillis(7), record };
+    let record =
+        StoredRecord { number: RecordNumber(1), accepted_at: UnixMillis(7), age_ms: 0, record };
     let (message, _) = render(&config, &[Arc::new(record)]);
     assert_eq!(message.target.url.path(), "/..%2Fadmin");
 }

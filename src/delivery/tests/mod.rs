@@ -10,7 +10,7 @@
 mod http;
 mod worker;
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use crate::topic::Topic;
 pub(super) fn record(number: u64, key: &str) -> Arc<StoredRecord> {
     let record =
         Record { rule: RuleName::new("rule").unwrap(), event: event(number, key), output: None };
-    Arc::new(StoredRecord { number: RecordNumber(number), accepted_at: UnixMillis(7), record })
+    let number = RecordNumber(number);
+    Arc::new(StoredRecord { number, accepted_at: UnixMillis(7), age_ms: 0, record })
 }
 
 /// The event of record `number` of the client `key`.
@@ -87,7 +88,15 @@ pub(super) fn sink_config(url: &str) -> config::Sink {
             initial: Duration::from_millis(10),
             max: Duration::from_millis(50),
             multiplier: 2.0,
+            attempts_max: None,
+            age_max: None,
         },
+        on_status: config::StatusPolicy::default(),
+        canary: config::Canary {
+            failures: NonZeroU32::new(5).unwrap(),
+            period: Duration::from_millis(300),
+        },
+        reject_storm: NonZeroU32::new(50).unwrap(),
         concurrency: NonZeroUsize::new(4).unwrap(),
         order: config::Order::Key,
     }

@@ -61,6 +61,7 @@ impl Rig {
             client: client(&config),
             config: Arc::new(config),
             queue: queue.clone(),
+            dead_letters: store.dead_letters().clone(),
             store_id: store.id().into(),
             node: "plant-7".into(),
             health: Arc::clone(&health),
@@ -253,7 +254,7 @@ async fn a_redirect_is_not_followed_and_keeps_everything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_retry_cannot_mend_suspends_the_sink_and_goes_on_when_somebody_has_mended_it() {
-    for status in [400, 401, 403, 404, 405, 410, 413, 415, 422] {
+    for status in [401, 403, 404, 405, 410, 415] {
         let server = Server::scripted(move |_| Reply::Status(status));
         let mut config = sink_config(&server.url());
         config.retry.max = Duration::from_millis(200);
@@ -338,8 +339,9 @@ async fn while_the_service_is_down_one_probe_at_a_time_goes_out_for_the_oldest_r
     let during = server.requests();
     // Eight went out together; then probes a tenth of a second apart on average.
     assert!((8 + 5..8 + 60).contains(&during.len()), "{} requests", during.len());
-    let probed: BTreeSet<_> = ids(&during[8..]).into_iter().collect();
-    assert_eq!(probed.len(), 1, "probes carry one record: {probed:?}");
+    let oldest = format!("{}-cloud-1", rig.store.id());
+    let of_oldest = ids(&during[8..]).into_iter().filter(|id| *id == oldest).count();
+    assert!(of_oldest * 2 + 2 >= during.len() - 8, "every other probe is a canary: {of_oldest}");
     rig.append(["a"]).await;
     server.answer(|_| Reply::Status(200));
     rig.drained().await;

@@ -288,6 +288,7 @@ impl Committer {
             record: Arc::new(StoredRecord {
                 number: RecordNumber(number),
                 accepted_at: stamp.wall,
+                age_ms: stamp.age_ms,
                 record: record.clone(),
             }),
             age_ms: stamp.age_ms,
