@@ -18,10 +18,10 @@ fn config(port: u16, service: &Server, when_full: &str) -> String {
     )
 }
 
-/// Publishes messages of some KiB that do not compress.
+/// Publishes messages of 32 KiB that hardly compress.
 fn noisy(port: u16, name: &str, count: u64) -> Device {
     Device::start_with(port, name, "t/1", count, Duration::ZERO, |_| {
-        let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(4096).collect();
+        let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(32_768).collect();
         format!(",\"noise\":\"{noise}\"")
     })
 }
@@ -36,8 +36,8 @@ fn stopped_on_a_full_disk(
     let mut gateway = Waypost::prepare(&config(port, service, when_full));
     let disk = SmallDisk::mount(&gateway.data_dir(), kind, 64)?;
     gateway.launch();
-    let device = noisy(port, "d1", 1000);
-    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 1000);
+    let device = noisy(port, "d1", 150);
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 150);
     gateway.terminate();
     // The space kept back for this day is gone too.
     std::fs::remove_file(gateway.data_dir().join("ballast")).unwrap();
@@ -77,7 +77,7 @@ fn a_start_on_a_full_disk_says_why_withholds_and_goes_on_once_there_is_room() {
         gateway.until("waypost_queue_available", "sink=\"cloud\"", |value| value == 1.0);
         eventually("all acknowledged", || withheld.acknowledged().len(), |count| *count == 100);
         gateway.drained("cloud");
-        assert_eq!(service.sequence("d1"), (0..1000).collect::<Vec<_>>(), "{kind:?}");
+        assert_eq!(service.sequence("d1"), (0..150).collect::<Vec<_>>(), "{kind:?}");
         assert_eq!(service.sequence("d2"), (0..100).collect::<Vec<_>>(), "{kind:?}");
         let dropped = gateway.metrics().sum("waypost_records_dropped_total", "sink=\"cloud\"");
         assert_eq!(dropped, 0.0);
@@ -106,7 +106,7 @@ fn a_start_on_a_full_disk_drops_and_counts_what_comes_where_that_is_the_policy()
     disk.clear();
     gateway.until("waypost_queue_available", "sink=\"cloud\"", |value| value == 1.0);
     gateway.drained("cloud");
-    assert_eq!(service.sequence("d1"), (0..1000).collect::<Vec<_>>());
+    assert_eq!(service.sequence("d1"), (0..150).collect::<Vec<_>>());
     assert_eq!(service.sequence("d2"), Vec::<u64>::new());
     assert_eq!(gateway.metrics().get("waypost_records_dropped_total", labels), Some(100.0));
 }
@@ -199,7 +199,7 @@ fn a_disk_that_fills_up_and_gets_space_again_loses_nothing_acknowledged() {
     let mut gateway = Waypost::prepare(&config(port, &service, "block"));
     let Some(disk) = SmallDisk::mount(&gateway.data_dir(), Kind::Tmpfs, 96) else { return };
     gateway.launch();
-    let device = noisy(port, "d1", 4000);
+    let device = noisy(port, "d1", 600);
     eventually("some acknowledged", || device.acknowledged().len(), |count| *count > 100);
     disk.fill();
     let stalled = || {
@@ -209,12 +209,12 @@ fn a_disk_that_fills_up_and_gets_space_again_loses_nothing_acknowledged() {
         (before, device.acknowledged().len())
     };
     let stalled = eventually("a full disk", stalled, |(before, after)| before == after);
-    assert!(stalled.1 < 4000, "the disk was never full");
+    assert!(stalled.1 < 600, "the disk was never full");
     assert_eq!(gateway.get("/livez").unwrap().0, 200);
 
     disk.clear();
     service.answer(|_| Reply::Status(200));
-    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 4000);
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 600);
     let acknowledged = device.stop();
     eventually(
         "every acknowledged message delivered",
@@ -232,8 +232,8 @@ fn a_backlog_is_delivered_while_the_disk_stays_full() {
     let Some(disk) = SmallDisk::mount(&gateway.data_dir(), Kind::Tmpfs, 96) else { return };
     gateway.launch();
     // More than memory keeps: most of it has to be read from a disk that gives no room for opening it.
-    let device = noisy(port, "d1", 6000);
-    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 6000);
+    let device = noisy(port, "d1", 900);
+    eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 900);
     disk.fill();
     let full = || {
         let one = Device::start(port, "d2", "t/2", 1, Duration::ZERO);
@@ -243,6 +243,6 @@ fn a_backlog_is_delivered_while_the_disk_stays_full() {
     eventually("a full disk", full, |available| *available == Some(0.0));
 
     service.answer(|_| Reply::Status(200));
-    eventually("all delivered", || service.numbers("d1").len(), |count| *count == 6000);
+    eventually("all delivered", || service.numbers("d1").len(), |count| *count == 900);
     gateway.drained("cloud");
 }
