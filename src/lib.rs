@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod demo;
 pub mod event;
+pub mod import;
 pub mod ingest;
 pub mod metrics;
 pub mod name;

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod hash_password;
+mod import;
 mod input;
 mod logging;
 mod receive;
@@ -86,6 +87,9 @@ enum Command {
     /// Try templates
     #[command(subcommand)]
     Template(template::TemplateCommand),
+    /// Make a config from the files of another broker, and say what is not the same
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Run jq programs for a Waypost that asks on standard input
     #[command(hide = true)]
     JqHelper,
@@ -127,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Template(command) => template::template(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Receive(arguments) => receive::receive(&arguments),
+        Command::Import(command) => import::import(&command),
         Command::JqHelper => {
             jq::serve();
             Ok(())

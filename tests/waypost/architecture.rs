@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 9] = [
     &["ingest"],
     &["admin"],
     &["daemon"],
-    &["demo", "cli", "main", "lib"],
+    &["demo", "import", "cli", "main", "lib"],
 ];
 
 /// Crates that one module alone names; the demo's devices are MQTT clients of their own.

@@ -25,6 +25,7 @@ mod devices;
 mod exporter;
 mod first_steps;
 mod full_disk;
+mod imports;
 mod machine;
 mod overload;
 mod receivers;

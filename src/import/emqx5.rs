@@ -1,0 +1,493 @@
+//! EMQX 5 and 6: connectors, actions, rules, and the webhooks of 5.0 to 5.3.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::draft::{Block, Draft, name, table, text};
+use super::notes::Notes;
+use super::tree::Tree;
+use crate::units::{parse_period, parse_size, period_text, size_text};
+
+/// What a queue needs at least (`queue.max_bytes`).
+const QUEUE_BYTES_MIN: u64 = crate::config::QUEUE_BYTES_MIN;
+
+/// Everything that is read before anything is written: actions name connectors, rules name actions.
+#[derive(Default)]
+struct Found {
+    connectors: Vec<(String, Tree)>,
+    actions: Vec<(String, Tree)>,
+    webhooks: Vec<(String, Tree)>,
+    rules: Vec<(String, Tree)>,
+}
+
+/// Names here by names there.
+#[derive(Default)]
+struct Names {
+    connectors: BTreeMap<String, String>,
+    /// Of actions and webhooks.
+    sinks: BTreeMap<String, String>,
+}
+
+pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
+    let found = Found::in_file(root, notes);
+    let mut draft = Draft::default();
+    let mut source = Block::new("sources.emqx", "the URL of the broker (`--broker`)");
+    source.text("type", "mqtt");
+    source.text("url", broker);
+    draft.push(source);
+    for difference in DIFFERENCES {
+        notes.different("all", *difference);
+    }
+    let mut names = Names::default();
+    let mut taken = Vec::new();
+    for (known, tree) in found.connectors {
+        let own = renamed(&known, &mut taken, tree.path(), notes);
+        names.connectors.insert(known, own.clone());
+        draft.push(connector(&own, tree, notes));
+    }
+    let mut taken = Vec::new();
+    let mut direct = Vec::new();
+    for (known, tree) in found.actions {
+        let own = renamed(&known, &mut taken, tree.path(), notes);
+        names.sinks.insert(known, own.clone());
+        draft.push(action(&own, tree, &names, notes));
+    }
+    for (known, tree) in found.webhooks {
+        let own = renamed(&known, &mut taken, tree.path(), notes);
+        names.sinks.insert(known, own.clone());
+        draft.push(webhook(&own, tree, &mut direct, notes));
+    }
+    let mut taken = Vec::new();
+    for (known, tree) in found.rules {
+        let own = renamed(&known, &mut taken, tree.path(), notes);
+        draft.push(rule(&own, tree, &names, notes));
+    }
+    for (sink, topic, origin) in direct {
+        let own = name(&sink, &mut taken);
+        let mut block = Block::new(format!("rules.{own}"), origin);
+        block.set("topics", format!("[{}]", text(&topic)));
+        block.set("sinks", format!("[{}]", text(&sink)));
+        draft.push(block);
+    }
+    draft
+}
+
+/// What is not the same for anything that is imported.
+const DIFFERENCES: &[&str] = &[
+    "an event is kept on disk until it is delivered or its queue is full; EMQX gives up after `request_ttl` and keeps \
+     nothing over a restart",
+    "EMQX drops an event on any answer but 2xx, 429 and 503; here what such answers do is the sink's to say, and by default \
+     nothing is lost",
+    "rules see messages as a subscriber does: `clientid`, `username`, `peerhost` and `peername` of the publisher are \
+     undefined unless devices connect to Waypost itself (`type = \"broker\"`)",
+    "certificates of https services are always verified; EMQX does so only with `verify = verify_peer`",
+];
+
+impl Found {
+    fn in_file(root: Value, notes: &mut Notes) -> Self {
+        let mut found = Self::default();
+        match root {
+            Value::Array(elements) => found.add_elements(elements, notes),
+            root => {
+                let mut root = Tree::new("", root);
+                if let Some(Value::Array(elements)) = root.take("data") {
+                    found.add_elements(elements, notes);
+                }
+                found.add_lists(&mut root, notes);
+                found.add_tables(&mut root, notes);
+                let others: Vec<_> = root.keys().into_iter().filter(|key| key != "meta").collect();
+                if !others.is_empty() {
+                    notes.left_out(
+                        &others.join(", "),
+                        "settings of the broker, not of rules and webhooks",
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// As the API lists them, each with its name in it.
+    fn add_elements(&mut self, elements: Vec<Value>, notes: &mut Notes) {
+        for (number, element) in elements.into_iter().enumerate() {
+            let mut tree = Tree::new(format!("[{number}]"), element);
+            let kind = tree.text("type");
+            let known = tree.text("id").or_else(|| tree.text("name"));
+            let Some(known) = known else {
+                notes.left_out(tree.path(), "has neither `id` nor `name`");
+                continue;
+            };
+            // A rule has an id and may have a name besides.
+            drop(tree.text("name"));
+            let keys = tree.keys();
+            let has = |key: &str| keys.iter().any(|known| known == key);
+            match kind.as_deref() {
+                None | Some("http" | "webhook") if has("sql") => self.rules.push((known, tree)),
+                Some("http") if has("parameters") => self.actions.push((known, tree)),
+                Some("http") if has("url") => self.connectors.push((known, tree)),
+                Some("webhook") if has("url") => self.webhooks.push((known, tree)),
+                _ => other_kind(&tree, kind.as_deref().unwrap_or("unknown"), notes),
+            }
+        }
+    }
+
+    fn add_lists(&mut self, root: &mut Tree, notes: &mut Notes) {
+        for key in ["rules", "actions", "connectors", "bridges"] {
+            match root.take(key) {
+                Some(Value::Array(elements)) => self.add_elements(elements, notes),
+                Some(Value::Object(tables)) if key == "rules" => {
+                    for (known, value) in tables {
+                        let tree = Tree::new(format!("rules.{known}"), value);
+                        self.rules.push((known, tree));
+                    }
+                }
+                Some(tables) => self.add_kinds(key, tables, notes),
+                None => {}
+            }
+        }
+    }
+
+    fn add_tables(&mut self, root: &mut Tree, notes: &mut Notes) {
+        let mut engine = root.table("rule_engine");
+        self.rules.extend(engine.tables("rules"));
+        engine.finish(
+            |key| match key {
+                "jq_function_default_timeout" => {
+                    Some("`jq` has 1 s, or the time that its call names")
+                }
+                "ignore_sys_message" => {
+                    Some("topics that start with `$` match only filters that do")
+                }
+                _ => None,
+            },
+            notes,
+        );
+        for (kind, _) in root.tables("sources") {
+            notes.left_out(
+                &format!("sources.{kind}"),
+                "name the other broker as a source of Waypost",
+            );
+        }
+    }
+
+    /// `connectors.http.NAME` and its like.
+    fn add_kinds(&mut self, key: &str, kinds: Value, notes: &mut Notes) {
+        let mut root = Map::new();
+        root.insert(key.to_owned(), kinds);
+        for (kind, tree) in Tree::new("", Value::Object(root)).tables(key) {
+            self.add_kind(key, &kind, tree, notes);
+        }
+    }
+
+    fn add_kind(&mut self, key: &str, kind: &str, mut tree: Tree, notes: &mut Notes) {
+        for name in tree.keys() {
+            let one = tree.table(&name);
+            match (key, kind) {
+                ("connectors", "http") => self.connectors.push((name, one)),
+                ("actions", "http") => self.actions.push((name, one)),
+                ("bridges", "webhook") => self.webhooks.push((name, one)),
+                _ => other_kind(&one, kind, notes),
+            }
+        }
+    }
+}
+
+fn other_kind(tree: &Tree, kind: &str, notes: &mut Notes) {
+    notes.left_out(tree.path(), format!("is of type {kind}; Waypost delivers over HTTP only"));
+}
+
+fn renamed(known: &str, taken: &mut Vec<String>, place: &str, notes: &mut Notes) -> String {
+    let own = name(known, taken);
+    if own != known {
+        notes.different(place, format!("is named {own} here, in metrics and bodies too"));
+    }
+    own
+}
+
+fn connector(own: &str, mut tree: Tree, notes: &mut Notes) -> Block {
+    let mut block = Block::new(format!("connectors.{own}"), tree.path());
+    service(&mut block, &mut tree, notes);
+    if !tree.enabled() {
+        block.turn_off("it is disabled in EMQX");
+    }
+    tree.finish(why_not, notes);
+    block
+}
+
+/// What a connector and a webhook of 5.0 have in common.
+fn service(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    if let Some(url) = tree.text("url") {
+        block.text("url", &url);
+    }
+    headers(block, tree, notes);
+    if let Some(period) = period(tree, "connect_timeout") {
+        block.text("timeouts.connect", &period);
+    }
+    if let Some(period) = period(tree, "max_inactive") {
+        block.text("timeouts.idle", &period);
+    }
+    let mut ssl = tree.table("ssl");
+    if !ssl.enabled() {
+        return;
+    }
+    let files = [
+        ("cacertfile", "ca_file"),
+        ("certfile", "cert_file"),
+        ("keyfile", "key_file"),
+        ("server_name_indication", "server_name"),
+    ];
+    let mut entries = Vec::new();
+    for (theirs, ours) in files {
+        match ssl.text(theirs).filter(|value| !value.is_empty()) {
+            Some(value) if value == "disable" => {}
+            Some(value) => entries.push((ours, value)),
+            None => {}
+        }
+    }
+    if !entries.is_empty() {
+        let entries = entries.iter().map(|(key, value)| format!("{key} = {}", text(value)));
+        block.comment(&format!("tls = {{ {} }}", entries.collect::<Vec<_>>().join(", ")));
+        notes.left_out(
+            ssl.path(),
+            "copy the files to this machine, then take the `#` before `tls` away",
+        );
+    }
+    ssl.finish(|_| Some("TLS 1.2 and 1.3 with the ciphers of rustls, always verified"), notes);
+}
+
+fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    let mut table_of = tree.table("headers");
+    let mut entries = Vec::new();
+    for name in table_of.keys() {
+        let place = table_of.place(&name);
+        let Some(value) = table_of.text(&name) else { continue };
+        let lower = name.to_ascii_lowercase();
+        if matches!(
+            lower.as_str(),
+            "connection" | "keep-alive" | "content-length" | "transfer-encoding"
+        ) {
+            notes.left_out(&place, "the connection is Waypost's to manage");
+            continue;
+        }
+        if matches!(
+            lower.as_str(),
+            "authorization" | "proxy-authorization" | "api-key" | "x-api-key" | "x-auth-token"
+        ) {
+            notes.different(
+                &place,
+                "stands in the config as it is: better { file = \"..\" } or { env = \"..\" }",
+            );
+        }
+        entries.push((name, value));
+    }
+    table_of.finish(|_| None, notes);
+    if !entries.is_empty() {
+        block.set(
+            "headers",
+            table(entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
+        );
+    }
+}
+
+/// A period as Waypost writes it.
+fn period(tree: &mut Tree, key: &str) -> Option<String> {
+    let text = tree.text(key)?;
+    match text.parse::<u64>() {
+        Ok(milliseconds) => Some(format!("{milliseconds}ms")),
+        Err(_) => parse_period(&text).ok().map(period_text),
+    }
+}
+
+fn action(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block {
+    let mut block = Block::new(format!("sinks.{own}"), tree.path());
+    if let Some(connector) = tree.text("connector") {
+        let place = tree.place("connector");
+        let known = names.connectors.get(&connector).cloned().unwrap_or_else(|| {
+            notes.left_out(&place, format!("there is no connector `{connector}` in the file"));
+            connector
+        });
+        block.text("connector", &known);
+    }
+    let mut parameters = tree.table("parameters");
+    request(&mut block, &mut parameters, notes);
+    parameters.finish(why_not, notes);
+    resources(&mut block, &mut tree, notes);
+    if tree
+        .take("fallback_actions")
+        .is_some_and(|actions| actions.as_array().is_some_and(|it| !it.is_empty()))
+    {
+        notes.left_out(
+            &tree.place("fallback_actions"),
+            "what cannot be delivered is kept; see dead letters",
+        );
+    }
+    if !tree.enabled() {
+        block.turn_off("it is disabled in EMQX");
+    }
+    tree.finish(why_not, notes);
+    block
+}
+
+fn request(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    if let Some(method) = tree.text("method") {
+        block.text("method", &method.to_ascii_uppercase());
+    }
+    if let Some(path) = tree.text("path").filter(|path| !path.is_empty()) {
+        block.text("path", &path);
+    }
+    headers(block, tree, notes);
+    if let Some(body) = tree.text("body").filter(|body| !body.is_empty()) {
+        block.text("body", &body);
+    }
+}
+
+fn resources(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    let mut resources = tree.table("resource_opts");
+    let workers = resources.number("worker_pool_size").unwrap_or(16);
+    let place = resources.place("max_buffer_bytes");
+    let bytes = resources.text("max_buffer_bytes").or_else(|| resources.text("max_queue_bytes"));
+    if let Some(bytes) = bytes.and_then(|text| size(&text)) {
+        let all = bytes.saturating_mul(workers).max(QUEUE_BYTES_MIN);
+        block.text("queue.max_bytes", &size_text(all));
+        notes.different(
+            &place,
+            format!("was for each of {workers} workers in memory; here {} on disk", size_text(all)),
+        );
+    }
+    if resources.text("inflight_window").as_deref() == Some("1") {
+        block.text("order", "key");
+    }
+    resources.finish(why_not, notes);
+}
+
+/// EMQX's units are binary whatever they are called.
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) =
+        text.split_at(text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit.trim().to_ascii_uppercase().as_str() {
+        "" => "B",
+        "KB" => "KiB",
+        "MB" => "MiB",
+        "GB" => "GiB",
+        _ => return None,
+    };
+    parse_size(&format!("{number}{unit}")).ok()
+}
+
+/// A webhook of EMQX 5.0 to 5.3: connector and action in one.
+fn webhook(
+    own: &str,
+    mut tree: Tree,
+    direct: &mut Vec<(String, String, String)>,
+    notes: &mut Notes,
+) -> Block {
+    let mut block = Block::new(format!("sinks.{own}"), tree.path());
+    let method = tree.text("method");
+    let body = tree.text("body");
+    service(&mut block, &mut tree, notes);
+    if let Some(method) = method {
+        block.text("method", &method.to_ascii_uppercase());
+    }
+    if let Some(body) = body.filter(|body| !body.is_empty()) {
+        block.text("body", &body);
+    }
+    if let Some(period) = period(&mut tree, "request_timeout") {
+        block.text("timeouts.request", &period);
+    }
+    resources(&mut block, &mut tree, notes);
+    let origin = tree.place("local_topic");
+    if let Some(topic) = tree.text("local_topic").filter(|topic| !topic.is_empty()) {
+        direct.push((own.to_owned(), topic, origin));
+    }
+    if !tree.enabled() {
+        block.turn_off("it is disabled in EMQX");
+    }
+    tree.finish(why_not, notes);
+    block
+}
+
+fn rule(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block {
+    let mut block = Block::new(format!("rules.{own}"), tree.path());
+    block.text("sql", tree.text("sql").unwrap_or_default().trim());
+    let place = tree.place("actions");
+    let actions = match tree.take("actions") {
+        Some(Value::Array(actions)) => actions,
+        Some(single) => vec![single],
+        None => Vec::new(),
+    };
+    let mut sinks = Vec::new();
+    for action in actions {
+        match sink_of(&action, names) {
+            Ok(sink) if sinks.contains(&sink) => {}
+            Ok(sink) => sinks.push(sink),
+            Err(reason) => notes.left_out(&place, reason),
+        }
+    }
+    let list: Vec<_> = sinks.iter().map(|sink| text(sink)).collect();
+    block.set("sinks", format!("[{}]", list.join(", ")));
+    if sinks.is_empty() {
+        block.turn_off("none of its actions is there");
+    }
+    if !tree.enabled() {
+        block.turn_off("it is disabled in EMQX");
+    }
+    tree.finish(why_not, notes);
+    block
+}
+
+/// The sink of an action of a rule: `http:NAME`, `webhook:NAME`, or a function.
+fn sink_of(action: &Value, names: &Names) -> Result<String, String> {
+    if let Some(function) = action.get("function").and_then(Value::as_str) {
+        return Err(match function {
+            "republish" => "republish: Waypost publishes nothing to brokers".to_owned(),
+            "console" => "console: see what a rule gives with `waypost rule test`".to_owned(),
+            other => format!("the function {other} is EMQX's own"),
+        });
+    }
+    let shown = action.as_str().map_or_else(|| action.to_string(), str::to_owned);
+    let (kind, known) = shown.split_once(':').ok_or_else(|| format!("{shown} is no action"))?;
+    match (kind, names.sinks.get(known)) {
+        ("http" | "webhook", Some(sink)) => Ok(sink.clone()),
+        ("http" | "webhook", None) => Err(format!("there is no action {shown} in the file")),
+        _ => Err(format!("{shown} is of type {kind}; Waypost delivers over HTTP only")),
+    }
+}
+
+/// Why a key has no counterpart.
+fn why_not(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "pool_size" | "pool_type" | "enable_pipelining" | "worker_pool_size"
+        | "inflight_window" | "dispatch_strategy" => {
+            "connections and requests in flight are a sink's `concurrency` and `order`"
+        }
+        "max_retries" => "EMQX does not use it either; see `retry`",
+        "request_ttl" | "request_timeout" => {
+            "events are kept until they are delivered; see `timeouts.request`"
+        }
+        "query_mode"
+        | "batch_size"
+        | "batch_time"
+        | "buffer_mode"
+        | "buffer_seg_bytes"
+        | "metrics_flush_interval"
+        | "async_inflight_window"
+        | "auto_restart_interval" => {
+            "every event goes through a queue on disk; see `queue` and `batch`"
+        }
+        "health_check_interval"
+        | "health_check_timeout"
+        | "health_check_interval_jitter"
+        | "resume_interval"
+        | "start_after_created"
+        | "start_timeout"
+        | "resource_opts" => "a sink is judged by its answers, and probed slowly while it fails",
+        "description" | "tags" | "created_at" | "last_modified_at" | "metadata" | "node_status"
+        | "status" | "status_reason" | "from" | "rules" | "actions" | "metrics"
+        | "node_metrics" => "says nothing that a config needs",
+        "oauth2" => {
+            "OAuth 2 is not there: a token from a file is read again when it is refused (`auth`)"
+        }
+        _ => return None,
+    })
+}
