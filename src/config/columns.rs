@@ -10,6 +10,9 @@ use crate::event::json::COLUMNS;
 use crate::name::RuleName;
 use crate::rule::Rule;
 
+/// What every record has, whatever its rule selects.
+const RECORD_ID: &str = "record_id";
+
 /// A column that a template names.
 #[derive(Debug, Clone)]
 pub(super) struct ColumnUse {
@@ -31,7 +34,8 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config) {
             config.rules.iter().filter(|(_, rule)| feeds(rule, &place.key)).collect();
         let (with, without): (Vec<_>, Vec<_>) =
             rules.iter().partition(|(_, rule)| gives(rule, &place.column));
-        if rules.is_empty() && COLUMNS.contains(&place.column.as_str()) {
+        let always = place.column == RECORD_ID || COLUMNS.contains(&place.column.as_str());
+        if rules.is_empty() && always {
             continue;
         }
         if with.is_empty() {
@@ -60,7 +64,7 @@ fn feeds(rule: &Rule, key: &str) -> bool {
 }
 
 fn gives(rule: &Rule, column: &str) -> bool {
-    selected(rule).iter().any(|selected| selected == column)
+    column == RECORD_ID || selected(rule).iter().any(|selected| selected == column)
 }
 
 fn selected(rule: &Rule) -> Vec<String> {

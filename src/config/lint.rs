@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::bodies;
 use super::connector::Connectors;
 use super::reader::Reader;
-use super::{Compression, Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
+use super::{Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
 use crate::event::Qos;
 use crate::event::json::PayloadAs;
 use crate::name::{RuleName, SinkName, SourceName};
@@ -264,58 +265,10 @@ fn warn_of_sink(reader: &Reader<'_>, key: &str, sink: &Sink) {
         );
         warn("order", &message);
     }
-    warn_of_batch(reader, key, sink);
-}
-
-fn warn_of_batch(reader: &Reader<'_>, key: &str, sink: &Sink) {
-    let single = sink.batch.records_max.get() == 1;
-    for part in ["linger", "format"] {
-        let part = format!("{key}.batch.{part}");
-        if single && reader.has(&part) {
-            reader.warn_of(&part, "has no effect while `batch.max_records` is 1");
-        }
-    }
-    let method = sink.request.method;
-    if !method.has_body() && !single {
-        reader.problem_with(
-            &format!("{key}.batch.max_records"),
-            format!(
-                "must be 1 with `method = \"{}\"`: such a request has no body for several records",
-                method.name()
-            ),
-        );
-    }
-    if !method.has_body() && sink.request.compression != Compression::None {
-        reader.problem_with(
-            &format!("{key}.compression"),
-            format!("has nothing to compress with `method = \"{}\"`", method.name()),
-        );
-    }
-    let encoded = |name: &str| name.eq_ignore_ascii_case("content-encoding");
-    if sink.request.compression != Compression::None
-        && sink.request.headers.iter().any(|(name, _)| encoded(name))
-    {
-        reader.problem_with(
-            &format!("{key}.compression"),
-            "sets the `content-encoding` header, which stands in `headers` as well",
-        );
-    }
-    if let (false, Some(_)) = (method.has_body(), &sink.request.body) {
-        reader.problem_with(
-            &format!("{key}.body"),
-            format!("cannot be sent with `method = \"{}\"`", method.name()),
-        );
-    }
-    if !single && sink.request.body.is_some() {
-        reader.warn_of(
-            &format!("{key}.body"),
-            "the records of a batch carry no `record_id` with a body of your own: the service cannot tell a repeated \
-             record from a new one",
-        );
-    }
     if sink.order == Order::Sink && reader.has(&format!("{key}.concurrency")) {
-        reader.warn_of(&format!("{key}.concurrency"), "has no effect with `order = \"sink\"`");
+        warn("concurrency", "has no effect with `order = \"sink\"`");
     }
+    bodies::check(reader, key, sink);
 }
 
 fn warn_of_disk(reader: &Reader<'_>, config: &Config) {

@@ -4,6 +4,7 @@
 //! no further check: every value is in range, every name resolved, every secret read. The file
 //! `config/waypost.toml` documents every key; relative paths in a config start at the folder of the file.
 
+mod bodies;
 mod broker;
 mod columns;
 mod connector;

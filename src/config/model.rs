@@ -371,16 +371,15 @@ pub struct Request {
     pub path: Option<Template>,
     /// Query parameters appended to the URL; values are percent-encoded.
     pub query: Vec<(String, Template)>,
-    /// Header names and value templates; those of the connector come first.
-    pub headers: Vec<(String, Template)>,
+    /// Templates of header names and values; those of the connector come first.
+    pub headers: Vec<(Template, Template)>,
     /// Headers with secrets.
     pub credentials: Vec<Credential>,
     /// Keys of Standard Webhooks that every request is signed with; empty when it is not.
     pub signing_keys: Vec<Secret>,
     /// How bodies are compressed.
     pub compression: Compression,
-    /// Body of one record; the JSON of the event when absent. Only with `batch.max_records = 1`,
-    /// or as the element of an NDJSON or JSON-array batch.
+    /// Body of one record, or what stands for it in a batch; the JSON of the event when absent.
     pub body: Option<Template>,
     /// Form of the payload in bodies.
     pub payload_as: PayloadAs,
@@ -447,14 +446,25 @@ pub struct Batch {
 }
 
 /// Form of a batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BatchFormat {
     /// `[{..},{..}]`, `application/json`.
     #[default]
     JsonArray,
     /// One object a line, `application/x-ndjson`.
     Ndjson,
+    /// The records between what the operator says, `application/json`.
+    Template {
+        /// Around all of them; its columns are [`BATCH_COLUMNS`].
+        template: Template,
+        /// Between two of them.
+        separator: String,
+    },
 }
+
+/// What a batch template can say: the bodies of the records, joined; how many they are; the id of the batch; the
+/// gateway's name.
+pub const BATCH_COLUMNS: [&str; 4] = ["records", "count", "batch_id", "node"];
 
 /// `queue = { .. }`
 #[derive(Debug, Clone)]

@@ -153,7 +153,7 @@ fn floor_boundary(text: &str, position: usize) -> usize {
 
 fn may_hold_secrets(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    ["pass", "secret", "token", "auth", "bearer", "key", "cookie", "header", "proxy", "@"]
+    ["pass", "secret", "token", "auth", "bearer", "key", "cookie", "header", "proxy", "sign", "@"]
         .iter()
         .any(|word| line.contains(word))
 }

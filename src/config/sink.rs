@@ -9,8 +9,8 @@ use super::connector::{Connector, Connectors};
 use super::reader::{Table, Value};
 use super::template::Headers;
 use super::{
-    Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request, Retry, Secret,
-    Sink, Timeouts, WhenFull, policy,
+    BATCH_COLUMNS, Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request,
+    Retry, Secret, Sink, Timeouts, WhenFull, policy,
 };
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::signature::SigningKey;
@@ -182,7 +182,7 @@ fn signing_keys(value: &Value<'_>) -> Option<Vec<Secret>> {
 fn batch(mut table: Table<'_>) -> Batch {
     let one = NonZeroUsize::MIN;
     let mebibyte = NonZeroUsize::new(1 << 20).expect("not zero");
-    let formats = [("json_array", BatchFormat::JsonArray), ("ndjson", BatchFormat::Ndjson)];
+    let format = batch_format(&mut table);
     let batch = Batch {
         records_max: table.or("max_records", one, |value| value.count(10_000)),
         bytes_max: table.or("max_bytes", mebibyte, |value| {
@@ -190,10 +190,46 @@ fn batch(mut table: Table<'_>) -> Batch {
         }),
         linger: table
             .or("linger", Duration::from_secs(1), |value| value.period(Duration::ZERO..=HOUR)),
-        format: table.or("format", BatchFormat::default(), |value| value.word(&formats)),
+        format,
     };
     table.finish();
     batch
+}
+
+/// `format`, with `template` and `separator` where it is a template.
+fn batch_format(table: &mut Table<'_>) -> BatchFormat {
+    #[derive(Clone, Copy)]
+    enum Word {
+        JsonArray,
+        Ndjson,
+        Template,
+    }
+    let words =
+        [("json_array", Word::JsonArray), ("ndjson", Word::Ndjson), ("template", Word::Template)];
+    let format = table.or("format", Word::JsonArray, |value| value.word(&words));
+    let (template, separator) = (table.get("template"), table.get("separator"));
+    if let Word::Template = format {
+        let template = if let Some(value) = template {
+            value.template_with(&BATCH_COLUMNS, "a batch")
+        } else {
+            let key = format!("{}.template", table.path());
+            let message = "is missing; for example `template = '{\"records\": [${records}]}'`";
+            table.reader.problem_with(&key, message);
+            None
+        };
+        let separator = separator.and_then(|value| value.text()).unwrap_or_else(|| ",".to_owned());
+        return template.map_or(BatchFormat::default(), |template| BatchFormat::Template {
+            template,
+            separator,
+        });
+    }
+    for value in [template, separator].into_iter().flatten() {
+        value.wrong_key("is for `format = \"template\"`");
+    }
+    match format {
+        Word::Ndjson => BatchFormat::Ndjson,
+        Word::JsonArray | Word::Template => BatchFormat::JsonArray,
+    }
 }
 
 fn queue(mut table: Table<'_>, bytes_default: NonZeroU64) -> Queue {

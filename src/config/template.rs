@@ -4,6 +4,7 @@ use http::header::HeaderName;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
+use super::words::{known_words, nearest};
 use super::{Credential, CredentialForm};
 use crate::template::{Template, lookalikes};
 
@@ -29,21 +30,21 @@ const SHOWN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 /// The headers of a connector or a sink.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Headers {
-    pub(super) templates: Vec<(String, Template)>,
+    pub(super) templates: Vec<(Template, Template)>,
     pub(super) credentials: Vec<Credential>,
 }
 
 impl Headers {
     /// Whether there is a header of this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        let templates = self.templates.iter().map(|(name, _)| name.as_str());
+        let templates = self.templates.iter().map(|(name, _)| name.source());
         let credentials = self.credentials.iter().map(|credential| credential.header.as_str());
         templates.chain(credentials).any(|other| other.eq_ignore_ascii_case(name))
     }
 
     /// Adds `others`, which replace those of the same name.
     pub(super) fn extend(&mut self, others: Self) {
-        self.templates.retain(|(name, _)| !others.has(name));
+        self.templates.retain(|(name, _)| !others.has(name.source()));
         self.credentials.retain(|credential| !others.has(credential.header.as_str()));
         self.templates.extend(others.templates);
         self.credentials.extend(others.credentials);
@@ -56,15 +57,37 @@ impl Value<'_> {
         self.template_of(&self.with_environment(self.raw_text()?, true)?)
     }
 
+    /// A template over `columns` instead of those of events; `of` says what has them.
+    pub(super) fn template_with(&self, columns: &[&str], of: &str) -> Option<Template> {
+        let template = self.parsed_template(&self.with_environment(self.raw_text()?, true)?)?;
+        let there = || columns.iter().copied();
+        let unknown = |column: &&str| !columns.contains(column);
+        let named: Vec<_> =
+            template.placeholders().filter_map(|place| place.column()).filter(unknown).collect();
+        for column in &named {
+            let advice = match nearest(column, there()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known are {}", known_words(there())),
+            };
+            self.wrong::<()>(format!("there is no column `{column}` in {of}; {advice}"));
+        }
+        if named.is_empty() { Some(template) } else { None }
+    }
+
     /// `text`, a part of this value, as a template.
     pub(super) fn template_of(&self, text: &str) -> Option<Template> {
+        let template = self.parsed_template(text)?;
+        for column in template.placeholders().filter_map(|place| place.column()) {
+            self.uses_column(column);
+        }
+        Some(template)
+    }
+
+    fn parsed_template(&self, text: &str) -> Option<Template> {
         let template = match Template::parse(text) {
             Ok(template) => template,
             Err(error) => return self.wrong(error.to_string()),
         };
-        for column in template.placeholders().filter_map(|place| place.column()) {
-            self.uses_column(column);
-        }
         for literal in lookalikes(text) {
             self.reader.warn_of(
                 &self.path,
@@ -98,6 +121,15 @@ impl Table<'_> {
             let lower = name.to_ascii_lowercase();
             let shown = SHOWN_HEADERS.contains(&&*lower);
             let value = if shown { value } else { value.hidden() };
+            if name.contains("${") {
+                let name = value.template_of(name);
+                if let DeValue::Table(_) = value.content {
+                    value.wrong::<()>("is a secret, which needs a name without placeholders");
+                } else if let (Some(name), Some(template)) = (name, value.header_template()) {
+                    headers.templates.push((name, template.masked()));
+                }
+                continue;
+            }
             let Ok(header) = HeaderName::try_from(name) else {
                 value.wrong::<()>("is no header name");
                 continue;
@@ -117,7 +149,7 @@ impl Table<'_> {
                 headers.credentials.extend(value.secret().and_then(credential));
             } else if let Some(template) = value.header_template() {
                 let template = if shown { template } else { template.masked() };
-                headers.templates.push((name.to_owned(), template));
+                headers.templates.push((Template::of_text(name), template));
             }
         }
         headers

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use prometheus::IntCounter;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tracing::warn;
 use url::Url;
@@ -52,25 +52,43 @@ impl std::fmt::Debug for Target {
 }
 
 /// Form of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
     /// GET and DELETE.
     Nothing,
     Single,
     JsonArray,
     Ndjson,
+    /// The records, with this between them, in a template of their own.
+    Around {
+        template: Template,
+        separator: String,
+    },
 }
 
-/// Headers that frame the message or belong to the connection: theirs to say is the client's.
-const CONNECTION_HEADERS: [&str; 8] = [
+/// The name of a header: mostly known before there is a record.
+#[derive(Debug, Clone)]
+enum Name {
+    Fixed(HeaderName),
+    Rendered(Template),
+}
+
+/// Headers that frame the message, belong to the connection or tell a repeated request from a new one: theirs to say is
+/// the client's.
+const RESERVED_HEADERS: [&str; 13] = [
     "connection",
     "content-length",
+    "host",
+    "idempotency-key",
     "keep-alive",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
 ];
 
 /// Renders the requests of one sink, one at a time, record by record.
@@ -78,8 +96,12 @@ const CONNECTION_HEADERS: [&str; 8] = [
 pub(super) struct Renderer {
     sink: SinkName,
     request: config::Request,
-    headers: Vec<(HeaderName, Template)>,
+    headers: Vec<(Name, Template)>,
     form: Form,
+    /// What stands around the records of a body, at most, in bytes.
+    frame_bytes: usize,
+    /// Templates see the record's id among the columns.
+    shows_record_id: bool,
     format: BodyFormat,
     bytes_max: usize,
     /// A record's id without its number.
@@ -104,17 +126,22 @@ impl Renderer {
         dropped_headers: IntCounter,
     ) -> Self {
         let request = config.request.clone();
-        let form = match (config.batch.records_max.get(), config.batch.format) {
+        let form = match (config.batch.records_max.get(), &config.batch.format) {
             _ if !request.method.has_body() => Form::Nothing,
             (1, _) => Form::Single,
             (_, config::BatchFormat::JsonArray) => Form::JsonArray,
             (_, config::BatchFormat::Ndjson) => Form::Ndjson,
+            (_, config::BatchFormat::Template { template, separator }) => {
+                Form::Around { template: template.clone(), separator: separator.clone() }
+            }
         };
         let (payload_as, undefined_as) = (request.payload_as, request.undefined_as);
         let mut renderer = Self {
             sink: sink.clone(),
             headers: Vec::new(),
             form,
+            frame_bytes: 0,
+            shows_record_id: false,
             format: BodyFormat { payload_as, undefined_as, node },
             bytes_max: config.batch.bytes_max.get(),
             id_prefix: record_id(store_id, sink, RecordNumber(0)).trim_end_matches('0').to_owned(),
@@ -127,6 +154,13 @@ impl Renderer {
             request,
         };
         renderer.headers = renderer.checked_headers();
+        renderer.frame_bytes = renderer.frame_bytes(config.batch.records_max.get());
+        let names_it = |template: &Template| {
+            template.placeholders().any(|place| place.column() == Some("record_id"))
+        };
+        // As in the default body, where an element of a batch has it and a single record does not.
+        renderer.shows_record_id = config.batch.records_max.get() > 1
+            || renderer.target_templates().chain(&renderer.request.body).any(names_it);
         if renderer.target_templates().all(is_literal) {
             renderer.fixed_target = Some(Arc::new(renderer.render_target(&Value::Null)));
         }
@@ -137,15 +171,17 @@ impl Renderer {
     /// `batch.bytes_max`, or it goes elsewhere. The first always fits.
     pub(super) fn add(&mut self, record: &StoredRecord) -> bool {
         let needs_data = self.fixed_target.is_none() || self.request.body.is_some();
-        let data = needs_data.then(|| self.format.template_data(&record.record));
+        self.record_id.clear();
+        self.record_id.push_str(&self.id_prefix);
+        self.record_id.push_str(&record.number.0.to_string());
+        let data = needs_data.then(|| self.template_data(record));
         if !self.goes_along(data.as_ref()) {
             return false;
         }
         let before = self.body.len();
         self.separate();
         self.write_element(record, data.as_ref());
-        let closing = usize::from(self.form == Form::JsonArray);
-        if before > 0 && self.body.len() + closing > self.bytes_max {
+        if before > 0 && self.body.len() + self.frame_bytes > self.bytes_max {
             self.body.truncate(before);
             return false;
         }
@@ -154,14 +190,21 @@ impl Renderer {
 
     /// The request with the records that [`Self::add`] took, whose numbers these are. Not without any.
     pub(super) fn finish(&mut self, numbers: &[RecordNumber]) -> Message {
+        let id = self.request_id(numbers);
         if self.form == Form::JsonArray {
             self.body.push(b']');
         }
-        // The scratch buffer stays, with its capacity.
-        let body = Bytes::copy_from_slice(&self.body);
+        let body = match &self.form {
+            Form::Around { template, .. } => {
+                let records = String::from_utf8_lossy(&self.body);
+                self.framed(template, &records, numbers.len(), id.to_str().unwrap_or_default())
+            }
+            // The scratch buffer stays, with its capacity.
+            _ => Bytes::copy_from_slice(&self.body),
+        };
         self.body.clear();
         let target = self.target.take().expect("a request has a record");
-        Message { id: self.request_id(numbers), target, body, encoded: OnceCell::new() }
+        Message { id, target, body, encoded: OnceCell::new() }
     }
 
     /// Whether a record that renders like this has the target of the request; the first gives it its own.
@@ -175,10 +218,42 @@ impl Renderer {
     }
 
     fn separate(&mut self) {
-        match self.form {
+        match &self.form {
             Form::JsonArray => self.body.push(if self.body.is_empty() { b'[' } else { b',' }),
-            Form::Nothing | Form::Single | Form::Ndjson => {}
+            Form::Around { separator, .. } if !self.body.is_empty() => {
+                self.body.extend_from_slice(separator.as_bytes());
+            }
+            Form::Nothing | Form::Single | Form::Ndjson | Form::Around { .. } => {}
         }
+    }
+
+    /// The body of a batch template.
+    fn framed(&self, template: &Template, records: &str, count: usize, id: &str) -> Bytes {
+        let node = &*self.format.node;
+        let data = json!({ "records": records, "count": count, "batch_id": id, "node": node });
+        template.render(&data, Escape::None).into()
+    }
+
+    fn frame_bytes(&self, records_max: usize) -> usize {
+        match &self.form {
+            Form::JsonArray => "]".len(),
+            Form::Around { template, .. } => {
+                let longest = self.request_id(&[RecordNumber(u64::MAX), RecordNumber(u64::MAX)]);
+                let longest =
+                    longest.to_str().unwrap_or_default().len() + records_max.to_string().len();
+                self.framed(template, "", records_max, &"x".repeat(longest)).len()
+            }
+            Form::Nothing | Form::Single | Form::Ndjson => 0,
+        }
+    }
+
+    /// The columns that templates see.
+    fn template_data(&self, record: &StoredRecord) -> Value {
+        let mut data = self.format.template_data(&record.record);
+        if let (true, Some(columns)) = (self.shows_record_id, data.as_object_mut()) {
+            columns.insert("record_id".to_owned(), self.record_id.as_str().into());
+        }
+        data
     }
 
     fn write_element(&mut self, record: &StoredRecord, data: Option<&Value>) {
@@ -196,12 +271,7 @@ impl Renderer {
             _ if self.form == Form::Single => {
                 self.format.write_object(&record.record, None, &mut self.body);
             }
-            _ => {
-                self.record_id.clear();
-                self.record_id.push_str(&self.id_prefix);
-                self.record_id.push_str(&record.number.0.to_string());
-                self.format.write_object(&record.record, Some(&self.record_id), &mut self.body);
-            }
+            _ => self.format.write_object(&record.record, Some(&self.record_id), &mut self.body),
         }
         if self.form == Form::Ndjson {
             self.body.push(b'\n');
@@ -222,7 +292,11 @@ impl Renderer {
     fn target_templates(&self) -> impl Iterator<Item = &Template> {
         let query = self.request.query.iter().map(|(_, value)| value);
         let headers = self.headers.iter().map(|(_, value)| value);
-        self.request.path.iter().chain(query).chain(headers)
+        let names = self.headers.iter().filter_map(|(name, _)| match name {
+            Name::Fixed(_) => None,
+            Name::Rendered(template) => Some(template),
+        });
+        self.request.path.iter().chain(query).chain(headers).chain(names)
     }
 
     fn render_target(&mut self, data: &Value) -> Target {
@@ -230,39 +304,52 @@ impl Renderer {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
         let content_type = match self.form {
             Form::Nothing => None,
-            Form::Single | Form::JsonArray => Some("application/json"),
+            Form::Single | Form::JsonArray | Form::Around { .. } => Some("application/json"),
             Form::Ndjson => Some("application/x-ndjson"),
         };
         let content_type = content_type.map(HeaderValue::from_static);
         headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
         let mut unfit = Vec::new();
         for (name, template) in &self.headers {
-            match HeaderValue::try_from(template.render(data, Escape::None)) {
-                Ok(value) => drop(headers.insert(name, value)),
-                Err(_) => unfit.push(name.clone()),
+            let name = match name {
+                Name::Fixed(name) => name.clone(),
+                Name::Rendered(template) => {
+                    let name = template.render(data, Escape::None);
+                    match header_name(&name) {
+                        Ok(name) => name,
+                        Err(why) => {
+                            unfit.push((name, why));
+                            continue;
+                        }
+                    }
+                }
+            };
+            if let Ok(value) = HeaderValue::try_from(template.render(data, Escape::None)) {
+                headers.insert(name, value);
+            } else {
+                let why = "its value has a line break or control character";
+                unfit.push((name.as_str().to_owned(), why));
             }
         }
-        for name in unfit {
-            self.tell_of_dropped_header(
-                name.as_str(),
-                "its value has a line break or control character",
-            );
+        for (name, why) in unfit {
+            self.tell_of_dropped_header(&name, why);
         }
         // What `Url` gives is a URI of RFC 3986, and the only limit beyond is the length.
         let uri = Uri::try_from(url.as_str()).ok();
         Target { url, uri, headers }
     }
 
-    fn checked_headers(&mut self) -> Vec<(HeaderName, Template)> {
+    fn checked_headers(&mut self) -> Vec<(Name, Template)> {
         let configured = std::mem::take(&mut self.request.headers);
         let mut headers = Vec::new();
         for (name, value) in configured {
-            match HeaderName::try_from(&name) {
-                Ok(parsed) if CONNECTION_HEADERS.contains(&parsed.as_str()) => {
-                    self.tell_of_dropped_header(&name, "it belongs to the connection");
-                }
-                Ok(parsed) => headers.push((parsed, value)),
-                Err(_) => self.tell_of_dropped_header(&name, "it is no header name"),
+            if name.placeholders().next().is_some() {
+                headers.push((Name::Rendered(name), value));
+                continue;
+            }
+            match header_name(name.source()) {
+                Ok(parsed) => headers.push((Name::Fixed(parsed), value)),
+                Err(why) => self.tell_of_dropped_header(name.source(), why),
             }
         }
         headers
@@ -274,6 +361,17 @@ impl Renderer {
         if !std::mem::replace(&mut self.told_of_dropped_header, true) {
             warn!(sink = %self.sink, header = name, why, "request header left out");
         }
+    }
+}
+
+/// A name that a request may have, or why not.
+fn header_name(name: &str) -> Result<HeaderName, &'static str> {
+    match HeaderName::try_from(name) {
+        Ok(parsed) if RESERVED_HEADERS.contains(&parsed.as_str()) => {
+            Err("it belongs to the connection, or is set by Waypost")
+        }
+        Ok(parsed) => Ok(parsed),
+        Err(_) => Err("it is no header name"),
     }
 }
 

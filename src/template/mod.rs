@@ -78,11 +78,24 @@ enum Form {
     Json,
 }
 
+impl std::fmt::Display for Placeholder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let form = if self.form == Form::Json { "json:" } else { "" };
+        write!(formatter, "${{{form}{}}}", self.keys.join("."))
+    }
+}
+
 impl Placeholder {
     /// The first key of the path: the column. `None` for the whole data.
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         self.keys.first().map(|key| &**key)
+    }
+
+    /// The placeholder that puts the same value as JSON.
+    #[must_use]
+    pub fn as_json(&self) -> String {
+        format!("${{json:{}}}", self.keys.join("."))
     }
 
     /// Where it starts in the template, in bytes.
@@ -134,17 +147,26 @@ impl Template {
         Ok(Self { source: source.into(), parts: parts.into(), masked: false })
     }
 
-    /// The template that renders `text` as it is, which `Debug` does not show.
+    /// The template that renders `text` as it is.
     #[must_use]
-    pub fn secret(text: &str) -> Self {
+    pub fn of_text(text: &str) -> Self {
         let parts = [Part::Literal(text.into())].into();
-        Self { source: literal(text).into(), parts, masked: true }
+        Self { source: literal(text).into(), parts, masked: false }
     }
 
     /// The same template, which `Debug` does not show.
     #[must_use]
     pub fn masked(self) -> Self {
         Self { masked: true, ..self }
+    }
+
+    /// The text with something in each place where a value is put.
+    pub fn filled<'value>(&self, value: impl Fn(&Placeholder) -> &'value str) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(literal) => literal.to_string(),
+            Part::Placeholder(place) => value(place).to_owned(),
+        };
+        self.parts.iter().map(text).collect()
     }
 
     /// The text it was parsed from.

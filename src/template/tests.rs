@@ -134,7 +134,7 @@ fn a_text_made_literal_renders_as_itself_and_a_secret_is_not_shown() {
     let data = json!({ "a": "A" });
     for text in ["${a}", "$${a}", "${$}{a}", "${", "plain", "${json:a}"] {
         assert_eq!(render(&literal(text), &data), text);
-        let secret = Template::secret(text);
+        let secret = Template::of_text(text).masked();
         assert_eq!(secret.render(&data, Escape::None), text);
         assert_eq!(Template::parse(secret.source()).unwrap().render(&data, Escape::None), text);
         assert_eq!(format!("{secret:?}"), "Template(\"***\")");

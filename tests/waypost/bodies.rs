@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use waypost::signature::{SigningKey, verify};
 
 use crate::requests::{Gateway, delivered};
@@ -111,5 +112,53 @@ fn bodies_are_compressed_when_asked_for_and_small_ones_are_not() {
             let type_of_plain = &request.headers["content-type"];
             assert_eq!(type_of_plain, "application/json", "{sink}");
         }
+    }
+}
+
+#[test]
+fn a_batch_template_stands_around_the_bodies_of_its_records() {
+    let sink = "batch = { max_records = 3, linger = \"300ms\", format = \"template\", template = \
+                '{\"site\": \"${node}\", \"batch\": ${json:batch_id}, \"count\": ${count}, \"records\": [${records}]}' }";
+    for request in delivered(sink) {
+        assert_eq!(request.headers["content-type"], "application/json");
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let records = body["records"].as_array().unwrap();
+        assert_eq!(
+            (&body["site"], &body["batch"]),
+            (&json!("plant-7"), &json!(request.headers["webhook-id"]))
+        );
+        assert_eq!(body["count"], records.len());
+        assert!(
+            records.iter().all(|record| record["record_id"].as_str().unwrap().contains("-cloud-"))
+        );
+    }
+    let sink = "headers = { content-type = \"text/csv\" }\nbody = \"${record_id};${payload.n}\"\n\
+                batch = { max_records = 3, linger = \"300ms\", format = \"template\", \
+                template = \"id;n\\n${records}\\n\", separator = \"\\n\" }";
+    let mut n = 0;
+    for request in delivered(sink) {
+        assert_eq!(request.headers["content-type"], "text/csv");
+        let text = String::from_utf8(request.body).unwrap();
+        let lines = text.strip_prefix("id;n\n").unwrap().strip_suffix('\n').unwrap();
+        for line in lines.split('\n') {
+            assert!(line.ends_with(&format!("-cloud-{};{n}", n + 1)), "{text}");
+            n += 1;
+        }
+    }
+    assert_eq!(n, 3);
+}
+
+#[test]
+fn the_record_id_stands_wherever_a_template_names_it() {
+    let sink = "path = \"/r/${record_id}\"\nquery = { id = \"${record_id}\" }\nbody = \"${json:record_id}\"\n\
+                headers = { x-record = \"${record_id}\", \"x-of-${clientid}\" = \"${payload.n}\" }";
+    for (n, request) in delivered(sink).iter().enumerate() {
+        let id = &request.headers["webhook-id"];
+        assert_eq!(request.target, format!("/r/{id}?id={id}"));
+        assert_eq!(request.body, format!("\"{id}\"").into_bytes());
+        assert_eq!(
+            (&request.headers["x-record"], &request.headers["x-of-d1"]),
+            (id, &n.to_string())
+        );
     }
 }

@@ -93,8 +93,9 @@ fn a_secret_comes_from_a_file_or_a_variable_and_is_no_template() {
     let headers = |sink: &str| -> Vec<String> {
         let request = &config.sinks.get(sink).unwrap().request;
         let templates = request.headers.iter();
-        let templates =
-            templates.map(|(name, value)| format!("{name}: {}", value.render(&data, Escape::None)));
+        let templates = templates.map(|(name, value)| {
+            format!("{}: {}", name.source(), value.render(&data, Escape::None))
+        });
         let secrets = request.credentials.iter().map(|credential| {
             let value = credential.value(&credential.secret).unwrap();
             format!("{}: {}", credential.header, value.to_str().unwrap())

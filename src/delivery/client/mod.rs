@@ -134,8 +134,10 @@ impl Client {
         headers.clone_from(&message.target.headers);
         headers.entry(USER_AGENT).or_insert(OUR_NAME);
         headers.entry(ACCEPT).or_insert(ANYTHING);
-        headers.extend(encoding.map(|name| (CONTENT_ENCODING, name)));
-        headers.extend(signed.into_iter().flatten());
+        let ours = encoding.map(|name| (CONTENT_ENCODING, name)).into_iter();
+        for (name, value) in ours.chain(signed.into_iter().flatten()) {
+            headers.insert(name, value);
+        }
         for (name, value) in secrets.headers() {
             headers.insert(name, value.clone());
         }

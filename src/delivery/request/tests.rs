@@ -115,11 +115,21 @@ fn a_batch_has_an_id_of_exactly_its_records() {
 
 #[test]
 fn no_body_grows_past_its_limit_by_a_second_record() {
-    for format in [BatchFormat::JsonArray, BatchFormat::Ndjson] {
-        let mut config = batched(100, format);
+    let around = BatchFormat::Template {
+        template: template(
+            "{\"batch\": \"${batch_id}\", \"count\": ${count}, \"records\": [${records}]}",
+        ),
+        separator: ", ".to_owned(),
+    };
+    for format in [BatchFormat::JsonArray, BatchFormat::Ndjson, around] {
+        let mut config = batched(100, format.clone());
+        // What stands around the records may be counted with a longer id than it has in the end.
+        let slack = if matches!(format, BatchFormat::Template { .. }) { 64 } else { 0 };
         let all = records(&["a"; 20]);
         let ten = render(&config, &all[..10]).0.body.len();
-        for (bytes_max, expected) in [(1, 1), (ten - 1, 9), (ten, 10), (ten + 1, 10)] {
+        for (bytes_max, expected) in
+            [(1, 1), (ten - 1, 9), (ten + slack, 10), (ten + slack + 1, 10)]
+        {
             config.batch.bytes_max = NonZeroUsize::new(bytes_max).unwrap();
             let (message, taken) = render(&config, &all);
             assert_eq!(taken, expected, "{format:?} with {bytes_max} bytes at most");
@@ -127,6 +137,59 @@ fn no_body_grows_past_its_limit_by_a_second_record() {
             let rest = render(&config, &all[..taken]).0;
             assert_eq!(rest.body, message.body, "nothing is left of the record that did not fit");
         }
+    }
+}
+
+#[test]
+fn a_batch_template_stands_around_the_joined_bodies() {
+    let mut config = batched(
+        9,
+        BatchFormat::Template {
+            template: template("${count} of ${node} as ${batch_id}: <${records}>"),
+            separator: " | ".to_owned(),
+        },
+    );
+    config.request.body = Some(template("${clientid} ${record_id}"));
+    let (message, _) = render(&config, &records(&["a", "${records}"]));
+    let id = message.id.to_str().unwrap();
+    let expected = format!("2 of plant-7 as {id}: <a a1b2-cloud-1 | ${{records}} a1b2-cloud-2>");
+    assert_eq!(text(&message), expected, "what a record says is no template");
+    let (message, _) = render(&config, &records(&["a"]));
+    assert_eq!(text(&message), "1 of plant-7 as a1b2-cloud-1: <a a1b2-cloud-1>");
+}
+
+#[test]
+fn templates_know_the_record_id_and_all_columns_have_it_where_the_default_body_does() {
+    let mut config = batched(9, BatchFormat::JsonArray);
+    config.request.body = Some(template("${.}"));
+    let (message, _) = render(&config, &records(&["a"]));
+    let body: Vec<Value> = serde_json::from_slice(&message.body).unwrap();
+    assert_eq!(body[0]["record_id"], "a1b2-cloud-1");
+    let mut config = sink_config("http://h/");
+    config.request.body = Some(template("${.}"));
+    assert!(!text(&render(&config, &records(&["a"])).0).contains("record_id"));
+    config.request.path = Some(template("/${record_id}"));
+    config.request.body = Some(template("${record_id}"));
+    let (message, _) = render(&config, &records(&["a"]));
+    assert_eq!((message.target.url.path(), text(&message)), ("/a1b2-cloud-1", "a1b2-cloud-1"));
+}
+
+#[test]
+fn a_rendered_header_name_that_cannot_be_sent_is_left_out_and_counted() {
+    let mut config = sink_config("http://h/");
+    config.request.headers = vec![(template("${clientid}"), template("${topic}"))];
+    let mut renderer = renderer(&config);
+    for (client_id, sent, dropped) in [
+        ("x-device", true, 0),
+        ("two words", false, 1),
+        ("Webhook-Id", false, 2),
+        ("Host", false, 3),
+        ("", false, 4),
+    ] {
+        let (message, _) = render_with(&mut renderer, &records(&[client_id]));
+        let headers = &message.target.headers;
+        assert_eq!(headers.len(), 1 + usize::from(sent), "{client_id:?}: {headers:?}");
+        assert_eq!(renderer.dropped_headers.get(), dropped, "{client_id:?}");
     }
 }
 
@@ -169,9 +232,9 @@ fn values_are_percent_encoded_and_never_reach_scheme_host_or_port() {
 fn configured_headers_replace_the_default_content_type_and_render_their_values() {
     let mut config = sink_config("http://h/");
     config.request.headers = vec![
-        ("Content-Type".into(), template("text/plain")),
-        ("X-Topic".into(), template("on ${topic}")),
-        ("x-topic".into(), template("${topic}")),
+        (template("Content-Type"), template("text/plain")),
+        (template("X-Topic"), template("on ${topic}")),
+        (template("x-topic"), template("${topic}")),
     ];
     let headers = render(&config, &records(&["a"])).0.target.headers.clone();
     assert_eq!(headers[CONTENT_TYPE], "text/plain");
@@ -182,10 +245,10 @@ fn configured_headers_replace_the_default_content_type_and_render_their_values()
 fn a_header_that_cannot_be_sent_is_left_out_and_counted() {
     let mut config = sink_config("http://h/");
     config.request.headers = vec![
-        ("x-payload".into(), template("${payload}")),
-        ("x-kept".into(), template("${payload.a}")),
-        ("Transfer-Encoding".into(), template("chunked")),
-        ("no name".into(), template("x")),
+        (template("x-payload"), template("${payload}")),
+        (template("x-kept"), template("${payload.a}")),
+        (template("Transfer-Encoding"), template("chunked")),
+        (template("no name"), template("x")),
     ];
     let mut renderer = renderer(&config);
     assert_eq!(renderer.dropped_headers.get(), 2, "framing, and a name that is none");

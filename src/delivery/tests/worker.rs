@@ -452,7 +452,7 @@ async fn templates_address_each_record_on_the_wire() {
     config.request.method = config::Method::Put;
     config.request.path = Some(template("/devices/${clientid}"));
     config.request.query = vec![("topic".into(), template("${topic}"))];
-    config.request.headers = vec![("X-Qos".into(), template("${qos}"))];
+    config.request.headers = vec![(template("X-Qos"), template("${qos}"))];
     config.request.body = Some(template("payload=${payload}"));
     let mut rig = Rig::start(config);
     rig.append(["../x"]).await;
