@@ -3,11 +3,14 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use super::{ConfigArguments, Failure, logging, runtime};
+use super::{ConfigArguments, Failure, logging, runtime, tell};
 use crate::daemon;
 
 pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
     let config = arguments.load()?;
+    for finding in &config.failed_tests {
+        tell(&format!("warning: {finding}"));
+    }
     logging::start(&config.log)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {

@@ -18,6 +18,7 @@ mod reader;
 mod report;
 mod routes;
 mod rule_sql;
+mod rule_tests;
 mod secret;
 mod sink;
 mod source;
@@ -70,9 +71,11 @@ pub fn parse(text: &str, surroundings: &Surroundings) -> Result<(Config, Vec<War
     }
     // What follows a syntax error is a guess: its problems would be, too.
     let config = errors.is_empty().then(|| config(&reader, document.get_ref()));
+    let failed_tests = reader.failed_tests();
     let (problems, warnings) = reader.finish();
     match config {
-        Some(config) if problems.is_empty() => {
+        Some(mut config) if problems.is_empty() => {
+            config.failed_tests = failed_tests;
             Ok((config, warnings.into_iter().map(Warning).collect()))
         }
         _ => Err(Report::new(&surroundings.file, problems)),
@@ -93,8 +96,17 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
     let (rules, sinks) = routes::rules_and_sinks(&mut root, &names, &connectors, &gateway.data_dir);
     gateway_table.finish();
     root.finish();
-    let config =
-        Config { gateway, log, metrics_listen, store, dead_letters, sources, rules, sinks };
+    let config = Config {
+        gateway,
+        log,
+        metrics_listen,
+        store,
+        dead_letters,
+        sources,
+        rules,
+        sinks,
+        failed_tests: Vec::new(),
+    };
     columns::check(reader, &config);
     lint::check(reader, &config, &connectors);
     config

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::policy::{Canary, StatusPolicy};
+use super::report::Finding;
 use crate::event::json::{PayloadAs, UndefinedAs};
 use crate::name::{ConnectorName, RuleName, SinkName, SourceName};
 pub use crate::rule::Rule;
@@ -37,6 +38,8 @@ pub struct Config {
     pub rules: BTreeMap<RuleName, Rule>,
     /// HTTP services, each with a queue.
     pub sinks: BTreeMap<SinkName, Sink>,
+    /// Tests of rules that do not hold: the rule makes something else of an event than its test says.
+    pub failed_tests: Vec<Finding>,
 }
 
 /// `[gateway]`

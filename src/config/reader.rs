@@ -25,6 +25,7 @@ pub(super) struct Reader<'doc> {
     /// Every key that was asked for, there or not.
     asked: RefCell<BTreeSet<String>>,
     columns_used: RefCell<Vec<ColumnUse>>,
+    failed_tests: RefCell<Vec<Finding>>,
 }
 
 impl<'doc> Reader<'doc> {
@@ -37,6 +38,7 @@ impl<'doc> Reader<'doc> {
             places: RefCell::default(),
             asked: RefCell::default(),
             columns_used: RefCell::default(),
+            failed_tests: RefCell::default(),
         }
     }
 
@@ -71,6 +73,17 @@ impl<'doc> Reader<'doc> {
     /// Reports something risky about a key that was read before, as [`Self::problem_with`].
     pub(super) fn warn_of(&self, key: &str, message: impl Into<String>) {
         let finding = self.finding(key, self.place_of(key), message.into());
+        self.warnings.borrow_mut().push(finding);
+    }
+
+    /// The tests of rules that do not hold, in the order of the file.
+    pub(super) fn failed_tests(&self) -> Vec<Finding> {
+        self.failed_tests.borrow().clone()
+    }
+
+    /// Reports something risky at `span`.
+    pub(super) fn warning(&self, key: &str, span: Range<usize>, message: String) {
+        let finding = self.finding(key, Some(span), message);
         self.warnings.borrow_mut().push(finding);
     }
 
@@ -245,6 +258,12 @@ impl<'r> Value<'r> {
     pub(super) fn wrong<T>(&self, message: impl Into<String>) -> Option<T> {
         self.reader.problem(&self.path, Some(self.span.clone()), message);
         None
+    }
+
+    /// Notes that it is a test that does not hold.
+    pub(super) fn failed_test(&self, message: String) {
+        let (_, finding) = self.reader.finding(&self.path, Some(self.span.clone()), message);
+        self.reader.failed_tests.borrow_mut().push(finding);
     }
 
     /// Notes that it is a template that names a column.

@@ -121,11 +121,16 @@ impl Routes<'_> {
         let sinks = table.require("sinks", "[\"cloud\"]").and_then(|value| {
             value.some("a rule without a sink would do nothing", |element| self.sink_name(element))
         });
+        let tests = if table.has("sql") { table.rule_tests() } else { Vec::new() };
         table.finish();
         let (Some(name), Some(sinks)) = (name, sinks) else { return };
         let rule = match (sql, plain) {
             (Some(SqlRule { program, topics, events }), _) => {
-                let program = Some(Arc::new(program.named(&name)));
+                let program = program.named(&name);
+                for test in &tests {
+                    test.run(&program);
+                }
+                let program = Some(Arc::new(program));
                 Rule { sources, events, topics, program, sinks }
             }
             (None, topics) => {

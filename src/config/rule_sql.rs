@@ -50,6 +50,7 @@ impl Value<'_> {
         for topic in &program.tree().topics {
             self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
         }
+        self.warn_of_names(&program);
         let mut events = Vec::new();
         if !topics.is_empty() {
             events.push(EventKind::MessagePublish);
@@ -80,11 +81,26 @@ impl Value<'_> {
         self.wrong_inside(span, format!("there is no event `{topic}`; {advice}"));
     }
 
+    /// Warns of names that are always undefined.
+    fn warn_of_names(&self, program: &Program) {
+        for (name, meant) in program.unknown_names() {
+            let advice = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            let message = format!(
+                "{name} is no column of the events in `FROM` and no alias: it is undefined always{advice}"
+            );
+            self.reader.warning(&self.path, self.place_of(name.span.start..name.span.end), message);
+        }
+    }
+
     /// Reports something wrong with a part of a text, given in bytes of the text that the file means.
     fn wrong_inside(&self, part: Range<usize>, message: String) {
+        self.reader.problem(&self.path, Some(self.place_of(part)), message);
+    }
+
+    /// Where a part of a text stands in the file.
+    fn place_of(&self, part: Range<usize>) -> Range<usize> {
         let (start, raw) = self.source();
-        let place = start + raw_offset(raw, part.start)..start + raw_offset(raw, part.end);
-        self.reader.problem(&self.path, Some(place), message);
+        start + raw_offset(raw, part.start)..start + raw_offset(raw, part.end)
     }
 }
 

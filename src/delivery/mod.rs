@@ -15,6 +15,7 @@ mod core;
 mod health;
 mod lot;
 mod outcome;
+mod preview;
 mod request;
 mod retry;
 mod size;
@@ -26,4 +27,5 @@ mod tests;
 
 pub use client::Client;
 pub use health::{SinkHealth, SinkState, SinkStatus};
+pub use preview::{Preview, preview};
 pub use worker::{SinkContext, run};

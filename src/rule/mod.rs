@@ -6,6 +6,7 @@
 mod columns;
 pub mod events;
 pub mod functions;
+mod index;
 pub mod program;
 pub mod run;
 pub mod sql;
@@ -22,12 +23,13 @@ use bytes::Bytes;
 
 pub use columns::EventColumns;
 
+use self::index::TopicIndex;
 use self::program::{Input, Outcome, Program};
 use self::run::RunError;
 use self::value::Value;
 use crate::event::{Event, EventKind};
 use crate::name::{RuleName, SinkName, SourceName};
-use crate::topic::{Topic, TopicFilter};
+use crate::topic::TopicFilter;
 
 /// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
 #[derive(Debug, Clone)]
@@ -50,8 +52,16 @@ pub struct Router {
     /// The gateway's name, a column of every event.
     node: Arc<str>,
     rules: Box<[RouterRule]>,
-    /// For each source, its rules as indices into `rules`, in the order of their names.
-    by_source: BTreeMap<SourceName, Box<[usize]>>,
+    /// For each source, its rules.
+    by_source: BTreeMap<SourceName, SourceRules>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SourceRules {
+    /// As indices into the router's rules, in the order of their names.
+    all: Box<[usize]>,
+    /// The same by topic.
+    by_topic: TopicIndex,
 }
 
 #[derive(Debug, Clone)]
@@ -112,9 +122,16 @@ impl Router {
     ) -> Self {
         let wants = |rule: &Rule, source| rule.sources.is_empty() || rule.sources.contains(source);
         let by_source = sources.map(|source| {
-            let indices = rules.values().enumerate();
-            let wanted = indices.filter(|(_, rule)| wants(rule, source)).map(|(index, _)| index);
-            (source.clone(), wanted.collect())
+            let mut wanted = Vec::new();
+            let mut by_topic = TopicIndex::default();
+            for (index, rule) in rules.values().enumerate().filter(|(_, rule)| wants(rule, source))
+            {
+                wanted.push(index);
+                for filter in &rule.topics {
+                    by_topic.insert(filter, index);
+                }
+            }
+            (source.clone(), SourceRules { all: wanted.into(), by_topic })
         });
         let by_source = by_source.collect();
         let rules = rules.iter().map(|(name, rule)| RouterRule::new(name, rule)).collect();
@@ -136,15 +153,15 @@ impl Router {
     /// The rules that want `event`. An event of a source that the config does not have matches nothing.
     pub fn route(&self, event: &Event) -> impl Iterator<Item = Match<'_>> {
         let kind = event.kind();
-        let topic = &event.topic;
-        self.of_source(&event.source).filter(move |(_, rule)| rule.wants(kind, topic)).map(
-            |(index, rule)| Match {
-                index,
-                rule: &rule.name,
-                sinks: &rule.sinks,
-                program: rule.program.as_deref(),
-            },
-        )
+        let of_topic = |source: &SourceRules| source.by_topic.matches(&event.topic);
+        let indices = self.by_source.get(&event.source).map(of_topic).unwrap_or_default();
+        let rules = indices.into_iter().filter_map(|index| Some((index, self.rules.get(index)?)));
+        rules.filter(move |(_, rule)| rule.kinds.contains(&kind)).map(|(index, rule)| Match {
+            index,
+            rule: &rule.name,
+            sinks: &rule.sinks,
+            program: rule.program.as_deref(),
+        })
     }
 
     /// The topic filters that `source` must subscribe to so that its rules see what they want: no filter twice, and
@@ -159,7 +176,7 @@ impl Router {
     }
 
     fn of_source(&self, source: &SourceName) -> impl Iterator<Item = (usize, &RouterRule)> {
-        let indices = self.by_source.get(source).map(AsRef::as_ref).unwrap_or_default();
+        let indices = self.by_source.get(source).map(|rules| &*rules.all).unwrap_or_default();
         indices.iter().filter_map(|index| Some((*index, self.rules.get(*index)?)))
     }
 }
@@ -179,9 +196,5 @@ impl RouterRule {
             program: rule.program.clone(),
             sinks: sinks.into(),
         }
-    }
-
-    fn wants(&self, kind: EventKind, topic: &Topic) -> bool {
-        self.kinds.contains(&kind) && self.topics.iter().any(|filter| filter.matches(topic))
     }
 }

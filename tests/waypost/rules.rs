@@ -237,3 +237,187 @@ fn templates_and_batches_work_on_what_a_rule_selects_and_it_survives_a_kill() {
     assert_eq!((&batch[0]["temp"], &batch[0]["clientid"]), (&31.5.into(), &"undefined".into()));
     assert!(batch[0]["record_id"].as_str().unwrap().ends_with("-batched-1"), "{batch}");
 }
+
+/// A config with a rule, in a folder of its own, and what a command says of it.
+#[track_caller]
+fn with_config(rule: &str, arguments: &[&str], event: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[gateway]\nname = \"plant-7\"\n[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\n\
+         [sinks.cloud]\nurl = \"https://api.example.com/pumps/${{pump}}\"\nauth = {{ bearer = {{ env = \"PATH\" }} }}\n\
+         headers = {{ x-gateway = \"seven\" }}\nbody = '{{\"t\":${{temp}}}}'\n{rule}"
+    );
+    std::fs::write(directory.path().join("waypost.toml"), config).unwrap();
+    std::fs::write(directory.path().join("event.json"), event).unwrap();
+    let output = command()
+        .args(arguments)
+        .args(["--config", "waypost.toml"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+const HOT: &str = r#"
+[rules.hot]
+sql = '''
+SELECT topic(2) AS pump, payload.temp AS temp
+FROM "plant/#" WHERE payload.temp > 30 AND (qos = 1 OR NOT is_null(clientid))
+'''
+sinks = ["cloud"]
+"#;
+
+const HOT_EVENT: &str = r#"{"topic": "plant/a b", "qos": 1, "payload": "{\"temp\": 31}"}"#;
+
+#[test]
+fn a_rule_of_the_config_is_tried_with_the_requests_it_would_send() {
+    let arguments = ["rule", "test", "--rule", "hot", "--event", "event.json"];
+    expect![[r#"
+        exit 0
+        {
+          "pump": "a b",
+          "temp": 31
+        }
+
+        to cloud, which is not asked:
+        POST https://api.example.com/pumps/a%20b
+        authorization: ***
+        content-type: application/json
+        x-gateway: seven
+
+        {"t":31}
+    "#]]
+    .assert_eq(&with_config(HOT, &arguments, HOT_EVENT));
+    let json = with_config(HOT, &[arguments.as_slice(), &["--json"]].concat(), HOT_EVENT);
+    expect![[r#"
+        exit 0
+        {"outcome":"matched","outputs":[{"pump":"a b","temp":31}],"requests":[{"body":"{\"t\":31}","headers":{"authorization":"***","content-type":"application/json","x-gateway":"seven"},"method":"POST","sink":"cloud","url":"https://api.example.com/pumps/a%20b"}]}
+    "#]].assert_eq(&json);
+    let cold = with_config(HOT, &arguments, r#"{"topic": "plant/1", "payload": "{}"}"#);
+    expect![[r#"
+        exit 1
+        not matched, because `payload.temp > 30` is false: undefined > 30, and what is undefined compares with nothing
+    "#]].assert_eq(&cold);
+    let unknown =
+        with_config(HOT, &["rule", "test", "--rule", "cold", "--event", "event.json"], "{}");
+    expect![[r#"
+        exit 1
+        error: there is no rule `cold`; there are hot
+    "#]]
+    .assert_eq(&unknown);
+}
+
+#[test]
+fn a_rule_is_explained_in_words() {
+    expect![[r#"
+        exit 0
+        hot, for every source,
+        takes events with the topic
+          of messages: plant/#
+        and keeps those where
+          all of these hold
+            payload.temp is greater than 30
+            one of these holds
+              qos is 1
+              this does not hold
+                is_null(clientid)
+        puts out one object with
+          pump: topic(2)
+          temp: payload.temp
+        and sends it to cloud
+    "#]]
+    .assert_eq(&with_config(HOT, &["rule", "explain", "hot"], ""));
+    let foreach = "[rules.each]\nsql = 'FOREACH payload.list AS l DO l.x AS pump, 1 AS temp INCASE l.x IN (1, 2) FROM \"$events/client_connected\", \"a/+\"'\nsinks = [\"cloud\"]\n";
+    expect![[r#"
+        exit 0
+        each, for every source,
+        takes events with the topic
+          $events/client/connected
+          of messages: a/+
+        walks the elements of the last of
+          l: payload.list
+        and keeps the elements where
+          l.x is one of 1, 2
+        puts out for each element one object with
+          pump: l.x
+          temp: 1
+        and sends it to cloud
+    "#]]
+    .assert_eq(&with_config(foreach, &["rule", "explain", "each"], ""));
+}
+
+#[test]
+fn the_tests_of_a_rule_are_run_by_check_and_do_not_keep_it_from_running() {
+    let tests = r#"
+[[rules.hot.tests]]
+event = '{"topic": "plant/7", "qos": 1, "payload": "{\"temp\": 31}"}'
+output = '{"pump": "7", "temp": 31.0}'
+[[rules.hot.tests]]
+event = '{"topic": "plant/7", "qos": 1, "payload": "{\"temp\": 12}"}'
+output = 'null'
+"#;
+    expect![[r#"
+        exit 0
+        waypost.toml: ok (1 source, 1 rule, 1 sink)
+    "#]]
+    .assert_eq(&with_config(&format!("{HOT}{tests}"), &["check"], ""));
+    let wrong = r#"
+[[rules.hot.tests]]
+event = '{"topic": "plant/7", "qos": 1, "payload": "{\"temp\": 31}"}'
+output = '{"pump": "8", "temp": 31}'
+[[rules.hot.tests]]
+event = '{"topic": "plant/7", "payload": "x"}'
+output = 'null'
+"#;
+    expect![[r#"
+        exit 78
+        error: rules.hot.tests[0]: expected {"pump":"8","temp":31}, got {"pump":"7","temp":31}
+          --> waypost.toml:19:1
+           |
+        19 | [[rules.hot.tests]]
+           | ^^^^^^^^^^^^^^^^^^^
+
+        error: rules.hot.tests[1]: expected null, got an error: the payload is not JSON at byte 0: "x"
+          --> waypost.toml:22:1
+           |
+        22 | [[rules.hot.tests]]
+           | ^^^^^^^^^^^^^^^^^^^
+    "#]].assert_eq(&with_config(&format!("{HOT}{wrong}"), &["check"], ""));
+    expect![[r#"
+        exit 0
+        hot, for every source,
+        takes events with the topic
+          of messages: plant/#
+        and keeps those where
+          all of these hold
+            payload.temp is greater than 30
+            one of these holds
+              qos is 1
+              this does not hold
+                is_null(clientid)
+        puts out one object with
+          pump: topic(2)
+          temp: payload.temp
+        and sends it to cloud
+    "#]]
+    .assert_eq(&with_config(&format!("{HOT}{wrong}"), &["rule", "explain", "hot"], ""));
+}
+
+#[test]
+fn samples_of_events_can_be_tried() {
+    let (code, sample, _) = rule(&["sample", "client.connected"]);
+    assert_eq!(code, 0);
+    let sql = "SELECT clientid FROM \"$events/client_connected\" WHERE keepalive = 60";
+    let told = tested(sql, &sample, &["--event-topic", "$events/client/connected", "--json"]);
+    assert_eq!(told, "exit 0\n{\"outcome\":\"matched\",\"outputs\":[{\"clientid\":\"c_emqx\"}]}\n");
+    let (code, list, _) = rule(&["sample"]);
+    assert_eq!((code, list.lines().count()), (0, 17), "{list}");
+    let (code, _, error) = rule(&["sample", "client.conected"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        error,
+        "error: there is no event `client.conected`; did you mean `client.connected`?\n"
+    );
+}

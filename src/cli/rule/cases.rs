@@ -36,7 +36,7 @@ pub(in crate::cli) fn answer_lines(
 
 /// One case: `sql`, `event` and, for what is no message, `event_topic`.
 pub(super) fn answer(line: &Bytes) -> String {
-    tested(line).unwrap_or_else(Tested::Failed).to_json()
+    tested(line).unwrap_or_else(Tested::Failed).to_json(None)
 }
 
 fn tested(line: &Bytes) -> Result<Tested, String> {

@@ -1,9 +1,12 @@
 //! What became of an event in a rule, as text and as JSON.
 
+use super::request::Request;
 use crate::config::{Finding, Place};
+use crate::rule::Rule;
 use crate::rule::program::{Input, Outcome, Program};
 use crate::rule::sql::SqlError;
 use crate::rule::value::{Map, Value};
+use crate::topic::levels_match;
 
 /// What `waypost rule test` found out.
 #[derive(Debug)]
@@ -40,6 +43,21 @@ pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option
     }
 }
 
+/// Applies a rule of a config: its topics, or its SQL.
+pub(super) fn test_rule(rule: &Rule, columns: &Map, event_topic: Option<&str>) -> Tested {
+    if let Some(program) = &rule.program {
+        return test_program(program, columns, event_topic);
+    }
+    let own = columns.get(b"topic").and_then(Value::as_str);
+    let wanted = |topic: &str| rule.topics.iter().any(|filter| levels_match(filter.plain(), topic));
+    match event_topic.or(own) {
+        Some(topic) if !wanted(topic) => {
+            Tested::NotMatched(format!("no topic of the rule has `{topic}`"))
+        }
+        _ => Tested::Matched(vec![columns.clone()]),
+    }
+}
+
 /// The columns of an event given as JSON, where `{"$undefined": true}` is a column that is there and undefined.
 pub(super) fn columns(event: &Value) -> Result<Map, String> {
     let Some(columns) = event.as_map() else {
@@ -67,9 +85,9 @@ fn mistakes(sql: &str, errors: &[SqlError]) -> String {
 
 impl Tested {
     /// One JSON object on one line.
-    pub(super) fn to_json(&self) -> String {
+    pub(super) fn to_json(&self, requests: Option<&[Request]>) -> String {
         let text = |text: &String| Value::from(text.clone());
-        let entries = match self {
+        let mut entries = match self {
             Self::Matched(outputs) => {
                 let outputs = outputs.iter().map(|output| Value::map(output.clone()));
                 vec![
@@ -82,6 +100,10 @@ impl Tested {
             }
             Self::Failed(error) => vec![("outcome", Value::from("error")), ("error", text(error))],
         };
+        if let Some(requests) = requests {
+            let requests = requests.iter().map(Request::to_value).collect();
+            entries.push(("requests", Value::array(requests)));
+        }
         let mut line = Vec::new();
         for (place, (key, value)) in entries.iter().enumerate() {
             line.extend_from_slice(if place == 0 { b"{\"" } else { b",\"" });

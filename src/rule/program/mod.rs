@@ -8,14 +8,17 @@ mod compile;
 mod evaluate;
 mod explain;
 mod input;
+mod names;
 mod node;
 mod scope;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use evaluate::{OUTPUT_BYTES_MAX, STEPS_MAX};
 pub use input::{Columns, Input};
+pub use words::InWords;
 
 use std::fmt;
 

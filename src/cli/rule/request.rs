@@ -1,0 +1,95 @@
+//! The requests that would leave for what a rule puts out.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::outcome::Tested;
+use crate::clock::UnixMillis;
+use crate::config::Config;
+use crate::delivery::{Preview, preview};
+use crate::event::{Event, Qos, Record};
+use crate::name::{RuleName, SinkName, SourceName};
+use crate::rule::Rule;
+use crate::rule::value::{Map, Value};
+use crate::topic::Topic;
+
+/// A request to a sink. `Display` shows it as it would go over the wire, but for secrets.
+pub(super) struct Request {
+    sink: SinkName,
+    preview: Preview,
+}
+
+/// One request for each output and sink.
+pub(super) fn requests_of(
+    config: &Config,
+    name: &RuleName,
+    rule: &Rule,
+    tested: &Tested,
+) -> Vec<Request> {
+    let Tested::Matched(outputs) = tested else { return Vec::new() };
+    let mut requests = Vec::new();
+    for output in outputs {
+        let record = record_of(name, output);
+        for sink in &rule.sinks {
+            if let Some(there) = config.sinks.get(sink) {
+                let preview = preview(sink, there, &config.gateway.name, record.clone());
+                requests.push(Request { sink: sink.clone(), preview });
+            }
+        }
+    }
+    requests
+}
+
+/// A record whose bodies are made of an output alone.
+fn record_of(name: &RuleName, output: &Map) -> Record {
+    let event = Event {
+        id: [0; 16],
+        source: SourceName::new("test").expect("a name"),
+        received_at: UnixMillis::now(),
+        topic: Topic::new("test").expect("a topic"),
+        payload: Bytes::new(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        dup: false,
+        client_id: None,
+        username: None,
+        peer: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        properties: None,
+    };
+    let output = Bytes::from(Value::map(output.clone()).to_json());
+    Record { rule: name.clone(), event: Arc::new(event), output: Some(output) }
+}
+
+impl Request {
+    pub(super) fn to_value(&self) -> Value {
+        let text = |text: &str| Value::text_of(text);
+        let map = |entries: Vec<(&str, Value)>| {
+            let entries = entries.into_iter();
+            let owned = entries.map(|(key, value)| (Bytes::copy_from_slice(key.as_bytes()), value));
+            Value::map(Map::from_entries(owned.collect()))
+        };
+        let headers = self.preview.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), text(value))).collect();
+        map(vec![
+            ("sink", text(self.sink.as_str())),
+            ("method", text(self.preview.method)),
+            ("url", text(&self.preview.url)),
+            ("headers", map(headers)),
+            ("body", text(&self.preview.body)),
+        ])
+    }
+}
+
+impl Display for Request {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Preview { method, url, headers, body } = &self.preview;
+        writeln!(out, "to {}, which is not asked:\n{method} {url}", self.sink)?;
+        for (name, value) in headers {
+            writeln!(out, "{name}: {value}")?;
+        }
+        if body.is_empty() { Ok(()) } else { write!(out, "\n{body}") }
+    }
+}
