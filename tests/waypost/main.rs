@@ -29,6 +29,7 @@ mod imports;
 mod machine;
 mod overload;
 mod receivers;
+mod receivers_page;
 mod requests;
 mod rules;
 mod sources;

@@ -1,6 +1,9 @@
 //! `waypost receive`: a receiver for first steps, which prints what arrives and misbehaves on request.
 
+mod desk;
+
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -9,14 +12,23 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use clap::Args;
 
 use super::{Failure, runtime, say, tell};
+use crate::clock::UnixMillis;
+use crate::signature::SigningKey;
 use crate::units;
+use desk::Desk;
 
-/// Largest request body taken.
+/// Largest request body taken, also once it is decompressed.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Headers that say what Waypost promises; the others are left out.
-const HEADERS_SHOWN: [&str; 4] =
-    ["content-type", "webhook-id", "webhook-timestamp", "idempotency-key"];
+const HEADERS_SHOWN: [&str; 6] = [
+    "content-type",
+    "content-encoding",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "idempotency-key",
+];
 
 /// Where to listen, and what to answer.
 #[derive(Debug, Args)]
@@ -30,6 +42,9 @@ pub(super) struct ReceiveArguments {
     /// Wait this long before each answer, such as `2s`
     #[arg(long, value_name = "PERIOD", default_value = "0s", value_parser = units::parse_period)]
     delay: Duration,
+    /// Answer 401 to requests that are not signed with this key, `whsec_...`; may be given several times
+    #[arg(long, value_name = "KEY", value_parser = SigningKey::new)]
+    secret: Vec<SigningKey>,
 }
 
 fn parse_status(text: &str) -> Result<StatusCode, String> {
@@ -38,13 +53,15 @@ fn parse_status(text: &str) -> Result<StatusCode, String> {
 }
 
 #[derive(Debug, Clone)]
-struct Answer {
+struct Receiver {
     status: StatusCode,
     delay: Duration,
+    desk: Arc<Mutex<Desk>>,
 }
 
 pub(super) fn receive(arguments: &ReceiveArguments) -> Result<(), Failure> {
-    let answer = Answer { status: arguments.status, delay: arguments.delay };
+    let desk = Arc::new(Mutex::new(Desk::new(arguments.secret.clone(), BODY_BYTES_MAX)));
+    let receiver = Receiver { status: arguments.status, delay: arguments.delay, desk };
     runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|error| {
             let message = format!("error: cannot listen on {}: {error}", arguments.listen);
@@ -53,12 +70,12 @@ pub(super) fn receive(arguments: &ReceiveArguments) -> Result<(), Failure> {
         let address = listener.local_addr().map_err(|error| Failure::failed(&error))?;
         tell(&format!(
             "listening on http://{address}, answering {}; stop with Ctrl-C",
-            answer.status
+            receiver.status
         ));
         let routes = axum::Router::new()
             .fallback(print_request)
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .with_state(answer);
+            .with_state(receiver);
         tokio::select! {
             ended = axum::serve(listener, routes).into_future() => {
                 ended.map_err(|error| Failure::failed(&error))
@@ -69,7 +86,7 @@ pub(super) fn receive(arguments: &ReceiveArguments) -> Result<(), Failure> {
 }
 
 async fn print_request(
-    State(answer): State<Answer>,
+    State(receiver): State<Receiver>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -80,8 +97,26 @@ async fn print_request(
         .filter_map(|&name| Some((name, headers.get(name)?)))
         .map(|(name, value)| format!("\n  {name}: {}", String::from_utf8_lossy(value.as_bytes())));
     let shown: String = shown.collect();
-    say(&format!("{method} {uri}{shown}\n  {}", String::from_utf8_lossy(&body)));
-    tokio::time::sleep(answer.delay).await;
-    let word = if answer.status.is_success() { "ok" } else { "asked to misbehave" };
-    (answer.status, format!("{{\"result\":\"{word}\"}}\n"))
+    let now = UnixMillis::now().0 / 1000;
+    let looked_at = {
+        let mut desk = receiver.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked_at = desk.accept(&headers, &body, now);
+        if let (Ok(accepted), true) = (&looked_at, receiver.status.is_success()) {
+            desk.remember(&accepted.new);
+        }
+        looked_at
+    };
+    let (status, said) = match &looked_at {
+        Ok(accepted) => {
+            let twice = accepted.again.iter().map(|id| format!("\n  processed before: {id}"));
+            let body = String::from_utf8_lossy(&accepted.body);
+            (receiver.status, format!("\n  {body}{}", twice.collect::<String>()))
+        }
+        Err(why) => (StatusCode::UNAUTHORIZED, format!("\n  refused: {why}")),
+    };
+    say(&format!("{method} {uri}{shown}{said}"));
+    tokio::time::sleep(receiver.delay).await;
+    let word = if status.is_success() { "ok" } else { "asked to misbehave" };
+    let word = if looked_at.is_ok() { word } else { "refused" };
+    (status, format!("{{\"result\":\"{word}\"}}\n"))
 }
