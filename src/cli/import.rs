@@ -17,6 +17,8 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 pub(super) enum ImportCommand {
     /// Rules, actions, connectors and webhooks of EMQX 5 and 6: `data/configs/cluster.hocon`, or JSON of the API
     Emqx5(ImportArguments),
+    /// The webhook plugin of EMQX 4: `emqx_web_hook.conf`, or its environment variables, one a line
+    Emqx4(ImportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -33,12 +35,18 @@ pub(super) struct ImportArguments {
 }
 
 pub(super) fn import(command: &ImportCommand) -> Result<(), Failure> {
-    let ImportCommand::Emqx5(arguments) = command;
+    let (ImportCommand::Emqx5(arguments) | ImportCommand::Emqx4(arguments)) = command;
     let text = read(&arguments.file)?;
     let surroundings =
         Surroundings::of(arguments.output.as_deref().unwrap_or(Path::new("waypost.toml")));
-    let imported = import::emqx5(&text, &arguments.broker, &surroundings)
-        .map_err(|error| failure(&arguments.file, &error.to_string()))?;
+    let wrong = |error: &dyn std::error::Error| failure(&arguments.file, &error.to_string());
+    let imported =
+        match command {
+            ImportCommand::Emqx5(_) => import::emqx5(&text, &arguments.broker, &surroundings)
+                .map_err(|error| wrong(&error))?,
+            ImportCommand::Emqx4(_) => import::emqx4(&text, &arguments.broker, &surroundings)
+                .map_err(|error| wrong(&error))?,
+        };
     match &arguments.output {
         None => {
             say(&imported.config);

@@ -4,6 +4,7 @@
 //! every key of the source is either carried over or named in the report. Never opens a file or a socket of its own.
 
 mod draft;
+mod emqx4;
 mod emqx5;
 mod hocon;
 mod notes;
@@ -12,6 +13,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use emqx4::NotWebHook;
 pub use hocon::NotHocon;
 pub use notes::Notes;
 
@@ -32,5 +34,16 @@ pub struct Imported {
 pub fn emqx5(text: &str, broker: &str, surroundings: &Surroundings) -> Result<Imported, NotHocon> {
     let mut notes = Notes::default();
     let draft = emqx5::draft(hocon::parse(text)?, broker, &mut notes);
+    Ok(Imported { config: draft.settled(surroundings, &mut notes), notes })
+}
+
+/// The webhook plugin of EMQX 4: its file or its environment variables.
+pub fn emqx4(
+    text: &str,
+    broker: &str,
+    surroundings: &Surroundings,
+) -> Result<Imported, NotWebHook> {
+    let mut notes = Notes::default();
+    let draft = emqx4::draft(text, broker, &mut notes)?;
     Ok(Imported { config: draft.settled(surroundings, &mut notes), notes })
 }

@@ -179,3 +179,52 @@ fn what_was_imported_passes_check_and_no_file_is_written_over() {
         (1, "error: bad.hocon: line 2: `=` is missing behind `b`\n")
     );
 }
+
+/// As the plugin's documentation writes it, and as a container is given it.
+const WEB_HOOK: &str = r#"
+## The web hook
+web.hook.url = http://127.0.0.1:5000/hook
+web.hook.headers.content-type = application/json
+web.hook.headers.x-site = "plant 7"
+web.hook.body.encoding_of_payload_field = base62
+web.hook.pool_size = 32
+web.hook.rule.client.connected.1 = {"action": "on_client_connected"}
+web.hook.rule.message.publish.1 = {"action": "on_message_publish"}
+EMQX_WEB__HOOK__RULE__MESSAGE__PUBLISH__2='{"action": "on_message_publish", "topic": "plant/#"}'
+"#;
+
+#[test]
+fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
+    let place = Place::new();
+    std::fs::write(place.0.path().join("web_hook.conf"), WEB_HOOK).unwrap();
+    let (code, report, error) =
+        place.run(&["import", "emqx4", "web_hook.conf", "--output", "waypost.toml"]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(
+        report.contains("web.hook.rule.client.connected.1: on_client_connected: Waypost"),
+        "{report}"
+    );
+    assert!(report.contains("web.hook.pool_size"), "{report}");
+    let (code, _, error) = place.run(&["check", "--config", "waypost.toml"]);
+    assert_eq!(code, 0, "{error}");
+    let text = std::fs::read_to_string(place.0.path().join("waypost.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    let sql = config["rules"]["message-publish-2"]["sql"].as_str().unwrap();
+    let event = r#"{"topic":"plant/1","payload":"hello","qos":1,"flags":{"retain":true},"node":"n",
+        "publish_received_at":1700000000000,"clientid":"c1"}"#;
+    std::fs::write(place.0.path().join("event.json"), event).unwrap();
+    let arguments = ["rule", "test", "--json", "--sql", sql, "--event", "event.json"];
+    let (code, answer, error) = place.run(&arguments);
+    assert_eq!(code, 0, "{error}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let expected = serde_json::json!({
+        "action": "message_publish", "node": "n", "from_client_id": "c1", "from_username": null, "topic": "plant/1",
+        "qos": 1, "retain": true, "payload": "aGVsbGP", "ts": 1_700_000_000_000_i64
+    });
+    assert_eq!(answer["outputs"], serde_json::json!([expected]));
+    assert!(config["rules"]["message-publish-1"]["sql"].as_str().unwrap().ends_with("FROM \"#\""));
+    std::fs::write(place.0.path().join("web_hook.conf"), "{\"rules\": []}").unwrap();
+    let (code, _, error) = place.run(&["import", "emqx4", "web_hook.conf"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("line 1: `{\"rules\": []}` is not `web.hook.KEY = VALUE`"), "{error}");
+}
