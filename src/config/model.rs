@@ -20,7 +20,7 @@ pub use crate::rule::Rule;
 use crate::template::Template;
 
 /// Everything `waypost run` needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The gateway itself.
     pub gateway: Gateway,
@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 /// `[gateway]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// The `node` column of every event; the host's name by default.
     pub name: String,
@@ -56,7 +56,7 @@ pub struct Gateway {
 }
 
 /// `[log]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     /// Text or one JSON object a line, on standard error.
     pub format: LogFormat,
@@ -75,21 +75,21 @@ pub enum LogFormat {
 }
 
 /// `[store]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoreOptions {
     /// Longest a commit waits for company once commits run back to back; zero never waits.
     pub commit_window_max: Duration,
 }
 
 /// `[dead_letters]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetterOptions {
     /// What the dead letters of all sinks together may take on disk.
     pub bytes_max: NonZeroU64,
 }
 
 /// `[sources.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A subscription on somebody's broker.
     Mqtt(MqttSource),
@@ -99,7 +99,7 @@ pub enum Source {
 }
 
 /// `type = "mqtt"`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttSource {
     /// How and where to connect.
     pub transport: MqttTransport,
@@ -163,7 +163,7 @@ pub enum MqttProtocol {
 }
 
 /// TLS towards a server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TlsClient {
     /// PEM file with the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
@@ -174,7 +174,7 @@ pub struct TlsClient {
 }
 
 /// A certificate chain and its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsIdentity {
     /// PEM certificate chain, leaf first.
     pub cert_file: PathBuf,
@@ -184,7 +184,7 @@ pub struct TlsIdentity {
 
 /// `type = "broker"`
 #[cfg(feature = "broker")]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerSource {
     /// Where devices connect. Not empty.
     pub listeners: Vec<BrokerListener>,
@@ -204,7 +204,7 @@ pub struct BrokerSource {
 
 /// One listening address of the embedded broker.
 #[cfg(feature = "broker")]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerListener {
     /// Address and port.
     pub address: SocketAddr,
@@ -214,7 +214,7 @@ pub struct BrokerListener {
 
 /// TLS towards clients.
 #[cfg(feature = "broker")]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsServer {
     /// The server's certificate.
     pub identity: TlsIdentity,
@@ -224,7 +224,7 @@ pub struct TlsServer {
 
 /// `[[sources.NAME.users]]`
 #[cfg(feature = "broker")]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerUser {
     /// User name of the CONNECT.
     pub username: String,
@@ -234,7 +234,7 @@ pub struct BrokerUser {
 
 /// `[[sources.NAME.access]]`: all the conditions that are given must hold.
 #[cfg(feature = "broker")]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AccessRule {
     /// What the rule says of what it matches.
     pub allow: bool,
@@ -260,7 +260,7 @@ pub enum AccessAction {
 }
 
 /// `[sinks.NAME]` or the sink of a `[webhooks.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sink {
     /// How connections to the service are made, and who shares them.
     pub connection: Connection,
@@ -287,7 +287,7 @@ pub struct Sink {
 }
 
 /// Connections of a sink, or of all the sinks that name one connector.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// Sinks with the same connector share their connections; `None` shares them with nobody.
     pub connector: Option<ConnectorName>,
@@ -312,7 +312,7 @@ pub enum HttpVersion {
 }
 
 /// An HTTP proxy: CONNECT for `https`, forwarding for `http`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Proxy {
     /// `http://HOST[:PORT]`
     pub url: url::Url,
@@ -321,7 +321,7 @@ pub struct Proxy {
 }
 
 /// A header that carries a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Credential {
     /// Its name.
     pub header: http::HeaderName,
@@ -364,7 +364,7 @@ impl Credential {
 }
 
 /// The HTTP request of a sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Scheme, host and port are fixed; the path is the base that `path` is joined to.
     pub url: url::Url,
@@ -436,7 +436,7 @@ impl Method {
 }
 
 /// `batch = { .. }`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Records in one request; 1 sends each on its own.
     pub records_max: NonZeroUsize,
@@ -470,7 +470,7 @@ pub enum BatchFormat {
 pub const BATCH_COLUMNS: [&str; 4] = ["records", "count", "batch_id", "node"];
 
 /// `queue = { .. }`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
     /// What the queue may take on disk, in bytes.
     pub bytes_max: NonZeroU64,
@@ -506,7 +506,7 @@ pub enum Durability {
 }
 
 /// Timeouts of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     /// Name, TCP and TLS.
     pub connect: Duration,
@@ -517,7 +517,7 @@ pub struct Timeouts {
 }
 
 /// Backoff of a sink.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
     /// Upper bound of the first delay.
     pub initial: Duration,

@@ -69,7 +69,7 @@ const fn default_meaning(status: u16) -> Meaning {
 }
 
 /// When it is the record that is at fault and not the service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Canary {
     /// Failures of the same kind in a row.
     pub failures: NonZeroU32,

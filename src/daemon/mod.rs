@@ -4,6 +4,10 @@
 //! second. What is cut off loses nothing: it was not acknowledged, or it is in a queue. A panic in any task ends the process:
 //! the queues are durable, and the supervisor starts it again.
 
+mod faces;
+mod opening;
+mod sinks;
+mod sources;
 mod stage;
 mod view;
 
@@ -11,21 +15,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::admin::Status;
-use crate::admin::server::{self, ListenError, Views};
-use crate::config::{self, Config};
-use crate::delivery::{self, SinkContext, SinkHealth};
-use crate::event::MessageIds;
+use crate::admin::server::{ListenError, Views};
+use crate::config::Config;
 use crate::ingest::{self, Ingest};
 use crate::metrics::{Metrics, QueueReader};
-use crate::name::{SinkName, SourceName};
+use crate::name::SinkName;
 use crate::rule::Router;
-use crate::source::{self, Intake, Problem, SourceContext, SourceHealth};
-use crate::store::{DeadLetterReason, Queue, Store, StoreConfig, StoreError};
+use crate::source::Intake;
+use crate::store::{DeadLetterReason, Queue, Store, StoreError};
 
+use faces::start_faces;
+use opening::{open_queues, open_store};
+use sinks::{start_delivery, watch_threads};
+use sources::{source_contexts, source_health, start_sources};
 use stage::Stage;
 use view::Watched;
 
@@ -49,9 +54,6 @@ pub struct TaskFailed {
     /// The panic, or that it returned.
     pub why: String,
 }
-
-/// Time between two looks whether a full disk has room for the data directory.
-const STORE_DELAY: Duration = Duration::from_secs(1);
 
 /// A running Waypost. Dropping it cuts everything off; [`Running::run_until`] stops in order.
 #[derive(Debug)]
@@ -115,181 +117,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     start_sources(&config, contexts, &store, &mut sources);
     info!(version = env!("CARGO_PKG_VERSION"), gateway = config.gateway.name, "started");
     Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, store })
-}
-
-/// Opens the data directory. A disk so full that not even its lock can be made is waited for.
-async fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, StoreError> {
-    let mut told = false;
-    loop {
-        let store_config = StoreConfig {
-            data_dir: config.gateway.data_dir.clone(),
-            commit_window_max: config.store.commit_window_max,
-            dead_letters_bytes_max: config.dead_letters.bytes_max,
-        };
-        let store_metrics = metrics.store.clone();
-        match blocking(move || Store::open(store_config, store_metrics)).await {
-            Err(error) if error.is_disk_full() => {
-                if !told {
-                    error!(%error, "disk full: waiting for room to make the data directory");
-                }
-                told = true;
-                tokio::time::sleep(STORE_DELAY).await;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Opens all queues at once: repairs of several take as long as the longest.
-async fn open_queues(
-    config: &Config,
-    store: &Arc<Store>,
-) -> Result<BTreeMap<SinkName, Queue>, StoreError> {
-    let wanted: Vec<(SinkName, config::Queue)> =
-        config.sinks.iter().map(|(name, sink)| (name.clone(), sink.queue.clone())).collect();
-    let store = Arc::clone(store);
-    blocking(move || {
-        let opened = std::thread::scope(|scope| {
-            let opening: Vec<_> = wanted
-                .iter()
-                .map(|(name, options)| scope.spawn(|| store.open_queue(name, options)))
-                .collect();
-            let joined = opening.into_iter().map(|thread| match thread.join() {
-                Ok(opened) => opened,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            joined.collect::<Result<Vec<Queue>, StoreError>>()
-        })?;
-        let names = wanted.into_iter().map(|(name, _)| name);
-        Ok(names.zip(opened).collect())
-    })
-    .await
-}
-
-/// A task for the thread of each queue, which fails as the thread does.
-fn watch_threads(queues: &BTreeMap<SinkName, Queue>) -> Stage {
-    let mut threads = Stage::new("queues");
-    for (name, queue) in queues {
-        let queue = queue.clone();
-        threads.spawn(&format!("queue {name}"), |stop| async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                panic = queue.panicked() => std::panic::resume_unwind(Box::new(panic)),
-            }
-        });
-    }
-    threads
-}
-
-/// Runs what may block beside the runtime; a panic goes on here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
-}
-
-fn start_delivery(
-    config: &Config,
-    store: &Store,
-    queues: &BTreeMap<SinkName, Queue>,
-    metrics: &Metrics,
-    stage: &mut Stage,
-) -> BTreeMap<SinkName, Arc<SinkHealth>> {
-    let mut watched = BTreeMap::new();
-    let node: Arc<str> = config.gateway.name.as_str().into();
-    let clients = delivery::Client::all(&config.sinks);
-    for (name, sink) in &config.sinks {
-        let (Some(queue), Some(client)) = (queues.get(name), clients.get(name)) else { continue };
-        let client = client.clone();
-        let health = Arc::new(SinkHealth::new(name.clone(), metrics.sink(name)));
-        watched.insert(name.clone(), Arc::clone(&health));
-        let (config, queue, name) = (Arc::new(sink.clone()), queue.clone(), name.clone());
-        let (store_id, node) = (store.id().into(), Arc::clone(&node));
-        let dead_letters = store.dead_letters().clone();
-        stage.spawn(&format!("sink {name}"), |stop| {
-            delivery::run(SinkContext {
-                name,
-                config,
-                client,
-                queue,
-                dead_letters,
-                store_id,
-                node,
-                health,
-                stop,
-            })
-        });
-    }
-    watched
-}
-
-fn source_health(config: &Config, metrics: &Metrics) -> BTreeMap<SourceName, Arc<SourceHealth>> {
-    let reasons = Problem::ALL.map(Problem::reason);
-    let health = |name: &SourceName| {
-        Arc::new(SourceHealth::new(name.clone(), metrics.source(name, &reasons)))
-    };
-    config.sources.keys().map(|name| (name.clone(), health(name))).collect()
-}
-
-fn source_contexts(
-    config: &Config,
-    router: &Router,
-    intake: &Intake,
-    health: &BTreeMap<SourceName, Arc<SourceHealth>>,
-) -> BTreeMap<SourceName, SourceContext> {
-    let ids = Arc::new(MessageIds::new());
-    let context = |name: &SourceName| {
-        let context = SourceContext {
-            name: name.clone(),
-            subscriptions: router.subscriptions(name),
-            intake: intake.clone(),
-            ids: Arc::clone(&ids),
-            health: Arc::clone(health.get(name)?),
-            stop: CancellationToken::new(),
-        };
-        Some((name.clone(), context))
-    };
-    config.sources.keys().filter_map(context).collect()
-}
-
-fn start_sources(
-    config: &Config,
-    contexts: BTreeMap<SourceName, SourceContext>,
-    store: &Store,
-    stage: &mut Stage,
-) {
-    for (name, mut context) in contexts {
-        let task = format!("source {name}");
-        match config.sources.get(&name).cloned() {
-            Some(config::Source::Mqtt(options)) => {
-                let client_id = format!("waypost-{}-{name}", store.id());
-                let note = store.session_note(&name);
-                stage.spawn(&task, |stop| {
-                    context.stop = stop;
-                    source::mqtt::run(context, options, client_id, note)
-                });
-            }
-            #[cfg(feature = "broker")]
-            Some(config::Source::Broker(options)) => stage.spawn(&task, |stop| {
-                context.stop = stop;
-                source::broker::run(context, options)
-            }),
-            None => {}
-        }
-    }
-}
-
-async fn start_faces(config: &Config, views: &Views) -> Result<Stage, ListenError> {
-    let mut stage = Stage::new("faces");
-    let admin = server::listen_admin(&config.gateway.admin_socket).await?;
-    let exporter = match config.metrics_listen {
-        Some(address) => Some(server::listen_metrics(address).await?),
-        None => None,
-    };
-    stage.spawn("admin socket", |stop| server::serve_admin(admin, views.clone(), stop));
-    if let Some(listener) = exporter {
-        stage.spawn("metrics", |stop| server::serve_metrics(listener, views.clone(), stop));
-    }
-    Ok(stage)
 }
 
 /// Shares of a second: what SIGTERM to exit may take, whatever the backlog and the uplink.

@@ -32,7 +32,7 @@ use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::TopicFilter;
 
 /// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Sources it listens to; every source when it names none.
     pub sources: Vec<SourceName>,

@@ -53,6 +53,13 @@ impl fmt::Debug for Program {
     }
 }
 
+/// Programs are the same when they were written the same, line breaks and the like apart.
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        self.metadata == other.metadata && self.tree.to_string() == other.tree.to_string()
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Body {
     Select(Box<[Field]>),
