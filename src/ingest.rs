@@ -126,7 +126,8 @@ impl Ingest {
                 let mut add = |event: &Arc<Event>, output: Option<Bytes>| {
                     for sink in found.sinks {
                         let (rule, event) = (found.rule.clone(), Arc::clone(event));
-                        let record = Record { rule, event, output: output.clone() };
+                        let output = output.clone();
+                        let record = Record { rule, event, output, replay: None };
                         records.entry(sink).or_default().push(record);
                         if !sinks.contains(&sink) {
                             sinks.push(sink);

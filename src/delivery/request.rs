@@ -114,6 +114,8 @@ pub(super) struct Renderer {
     body: Vec<u8>,
     target: Option<Arc<Target>>,
     record_id: String,
+    /// The id of its first record.
+    first_id: String,
 }
 
 impl Renderer {
@@ -144,13 +146,17 @@ impl Renderer {
             shows_record_id: false,
             format: BodyFormat { payload_as, undefined_as, node },
             bytes_max: config.batch.bytes_max.get(),
-            id_prefix: record_id(store_id, sink, RecordNumber(0)).trim_end_matches('0').to_owned(),
+            id_prefix: record_id(store_id, sink, RecordNumber(0))
+                .as_str()
+                .trim_end_matches('0')
+                .to_owned(),
             fixed_target: None,
             dropped_headers,
             told_of_dropped_header: false,
             body: Vec::new(),
             target: None,
             record_id: String::new(),
+            first_id: String::new(),
             request,
         };
         renderer.headers = renderer.checked_headers();
@@ -172,8 +178,12 @@ impl Renderer {
     pub(super) fn add(&mut self, record: &StoredRecord) -> bool {
         let needs_data = self.fixed_target.is_none() || self.request.body.is_some();
         self.record_id.clear();
-        self.record_id.push_str(&self.id_prefix);
-        self.record_id.push_str(&record.number.0.to_string());
+        if let Some(replay) = &record.record.replay {
+            self.record_id.push_str(replay.record_id.as_str());
+        } else {
+            self.record_id.push_str(&self.id_prefix);
+            self.record_id.push_str(&record.number.0.to_string());
+        }
         let data = needs_data.then(|| self.template_data(record));
         if !self.goes_along(data.as_ref()) {
             return false;
@@ -190,7 +200,10 @@ impl Renderer {
 
     /// The request with the records that [`Self::add`] took, whose numbers these are. Not without any.
     pub(super) fn finish(&mut self, numbers: &[RecordNumber]) -> Message {
-        let id = self.request_id(numbers);
+        let id = match numbers {
+            [_] => header_value(&self.first_id),
+            _ => self.batch_id(numbers),
+        };
         if self.form == Form::JsonArray {
             self.body.push(b']');
         }
@@ -213,6 +226,9 @@ impl Renderer {
             (Some(fixed), _) => Arc::clone(fixed),
             (None, data) => Arc::new(self.render_target(data.unwrap_or(&Value::Null))),
         };
+        if self.target.is_none() {
+            self.first_id.clone_from(&self.record_id);
+        }
         let first = self.target.get_or_insert_with(|| Arc::clone(&target));
         Arc::ptr_eq(first, &target) || *first == target
     }
@@ -238,7 +254,7 @@ impl Renderer {
         match &self.form {
             Form::JsonArray => "]".len(),
             Form::Around { template, .. } => {
-                let longest = self.request_id(&[RecordNumber(u64::MAX), RecordNumber(u64::MAX)]);
+                let longest = self.batch_id(&[RecordNumber(u64::MAX), RecordNumber(u64::MAX)]);
                 let longest =
                     longest.to_str().unwrap_or_default().len() + records_max.to_string().len();
                 self.framed(template, "", records_max, &"x".repeat(longest)).len()
@@ -278,15 +294,12 @@ impl Renderer {
         }
     }
 
-    /// `<store id>-<sink>-<number>`, and for several `<store id>-<sink>-<first>-<count>-<hash of the numbers>`.
-    fn request_id(&self, numbers: &[RecordNumber]) -> HeaderValue {
-        let prefix = &self.id_prefix;
-        let id = match numbers {
-            [] => panic!("a request has a record"),
-            [one] => format!("{prefix}{}", one.0),
-            [first, ..] => format!("{prefix}{}-{}-{:016x}", first.0, numbers.len(), hash(numbers)),
-        };
-        HeaderValue::try_from(id).expect("store ids, names and numbers are header characters")
+    /// `<store id>-<sink>-<first number>-<count>-<hash of the numbers>`: of replayed records, too, the numbers that
+    /// they have in the queue now.
+    fn batch_id(&self, numbers: &[RecordNumber]) -> HeaderValue {
+        let first = numbers.first().expect("a request has a record").0;
+        let (prefix, count, hash) = (&self.id_prefix, numbers.len(), hash(numbers));
+        header_value(&format!("{prefix}{first}-{count}-{hash:016x}"))
     }
 
     fn target_templates(&self) -> impl Iterator<Item = &Template> {
@@ -362,6 +375,10 @@ impl Renderer {
             warn!(sink = %self.sink, header = name, why, "request header left out");
         }
     }
+}
+
+fn header_value(id: &str) -> HeaderValue {
+    HeaderValue::try_from(id).expect("store ids, names and numbers are header characters")
 }
 
 /// A name that a request may have, or why not.

@@ -25,7 +25,6 @@ use crate::config;
 use crate::name::SinkName;
 use crate::store::{
     DeadLetter, DeadLetterReason, DeadLetters, Queue, RecordNumber, StoreError, StoredRecord,
-    record_id,
 };
 use crate::units::period_text;
 
@@ -307,7 +306,7 @@ impl Worker {
         let sink = self.health.name();
         let letter = |record: Arc<StoredRecord>| DeadLetter {
             sink: sink.clone(),
-            record_id: record_id(&self.store_id, sink, record.number),
+            record_id: record.record_id(&self.store_id, sink),
             record: record.record.clone(),
             accepted_at: record.accepted_at,
             reason,
@@ -317,7 +316,7 @@ impl Worker {
             attempts,
             first_attempt_at: first_left_at.map(ago),
             last_attempt_at,
-            edited_from: None,
+            edited_from: record.record.replay.as_ref().and_then(|it| it.edited_from.clone()),
         };
         records.into_iter().map(letter).collect()
     }

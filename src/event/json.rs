@@ -377,6 +377,7 @@ mod tests {
             rule: RuleName::new("my-webhook_wh_d").unwrap(),
             event: Arc::new(event),
             output: None,
+            replay: None,
         }
     }
 

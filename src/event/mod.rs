@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
-use crate::name::SourceName;
+use crate::name::{RecordId, SourceName};
 use crate::topic::Topic;
 
 pub use mint::MessageIds;
@@ -179,6 +179,17 @@ pub struct Record {
     pub event: Arc<Event>,
     /// What the rule made of the event, one JSON object on one line; `None` when it wants the event as it is.
     pub output: Option<Bytes>,
+    /// What it keeps of the dead letter that it was; `None` unless it was replayed.
+    pub replay: Option<Arc<Replay>>,
+}
+
+/// What a record that comes back from the dead letters keeps: receivers know it by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The id it has had from the start.
+    pub record_id: RecordId,
+    /// The id of the letter that it was edited from.
+    pub edited_from: Option<RecordId>,
 }
 
 impl Record {

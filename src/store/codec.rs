@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::UnixMillis;
-use crate::event::{Event, PublishProperties, Qos, Record};
-use crate::name::{RuleName, SourceName};
+use crate::event::{Event, PublishProperties, Qos, Record, Replay};
+use crate::name::{RecordId, RuleName, SourceName};
 use crate::topic::Topic;
 
 /// Bytes of the length in front of each record.
@@ -55,6 +55,18 @@ enum EventV1<'a> {
     MessagePublish(MessagePublishV1<'a>),
     #[serde(borrow)]
     Output(OutputV1<'a>),
+    #[serde(borrow)]
+    Replayed(ReplayedV1<'a>),
+}
+
+/// An event that comes back from the dead letters, and what is kept of its letter.
+#[derive(Debug, Serialize, Deserialize)]
+struct ReplayedV1<'a> {
+    record_id: &'a str,
+    edited_from: Option<&'a str>,
+    /// The bincode of an `EventV1` that is not a replayed one.
+    #[serde(borrow)]
+    event: Blob<'a>,
 }
 
 /// What a rule made of a message, and the message without its payload.
@@ -126,22 +138,41 @@ pub(super) fn encode(record: &Record, accepted_at: UnixMillis, out: &mut Vec<u8>
         }),
         properties: event.properties.as_deref().map(properties_v1),
     };
-    let record = RecordV1 {
-        rule: record.rule.as_str(),
-        accepted_at_ms: accepted_at.0,
-        event: match &record.output {
-            None => EventV1::MessagePublish(publish),
-            Some(output) => EventV1::Output(OutputV1 { message: publish, output: Blob(output) }),
-        },
+    let event_v1 = match &record.output {
+        None => EventV1::MessagePublish(publish),
+        Some(output) => EventV1::Output(OutputV1 { message: publish, output: Blob(output) }),
     };
+    let (rule, accepted_at_ms) = (record.rule.as_str(), accepted_at.0);
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    options().serialize_into(&mut *out, &record).expect("writing a plain struct into memory");
+    match &record.replay {
+        None => write(&RecordV1 { rule, accepted_at_ms, event: event_v1 }, out),
+        Some(replay) => {
+            let mut event = Vec::new();
+            write(&event_v1, &mut event);
+            let event = EventV1::Replayed(ReplayedV1 {
+                record_id: replay.record_id.as_str(),
+                edited_from: replay.edited_from.as_ref().map(RecordId::as_str),
+                event: Blob(&event),
+            });
+            write(&RecordV1 { rule, accepted_at_ms, event }, out);
+        }
+    }
     let length = u32::try_from(out.len() - start - LENGTH_BYTES)
         .expect("MQTT packets, and so records, are below 256 MiB");
     if let Some(prefix) = out.get_mut(start..start + LENGTH_BYTES) {
         prefix.copy_from_slice(&length.to_le_bytes());
     }
+}
+
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    options().serialize_into(out, value).expect("writing a plain struct into memory");
+}
+
+/// Reads exactly one value out of all of `bytes`.
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, NotARecord> {
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    options().with_limit(limit).deserialize(bytes).map_err(|_| NotARecord)
 }
 
 fn options() -> impl Options {
@@ -191,13 +222,16 @@ impl<'a> RecordDecoder<'a> {
         let (length, rest) = self.rest.split_first_chunk::<LENGTH_BYTES>().ok_or(NotARecord)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NotARecord)?;
         let (bytes, rest) = rest.split_at_checked(length).ok_or(NotARecord)?;
-        let limit = u64::try_from(length).unwrap_or(u64::MAX);
-        let record: RecordV1 =
-            options().with_limit(limit).deserialize(bytes).map_err(|_| NotARecord)?;
+        let record: RecordV1 = read(bytes)?;
         let accepted_at = UnixMillis(record.accepted_at_ms);
-        let (publish, output) = match record.event {
+        let (event, replay) = match record.event {
+            EventV1::Replayed(replayed) => (read(replayed.event.0)?, Some(replay_of(&replayed)?)),
+            event => (event, None),
+        };
+        let (publish, output) = match event {
             EventV1::MessagePublish(publish) => (publish, None),
             EventV1::Output(OutputV1 { message, output }) => (message, Some(output)),
+            EventV1::Replayed(_) => return Err(NotARecord),
         };
         let output = output.map(|output| Bytes::copy_from_slice(output.0));
         let rule = match &self.rule {
@@ -212,8 +246,14 @@ impl<'a> RecordDecoder<'a> {
         self.source = Some(source.clone());
         let event = Arc::new(event_of(publish, source)?);
         self.rest = rest;
-        Ok((Record { rule, event, output }, accepted_at))
+        Ok((Record { rule, event, output, replay }, accepted_at))
     }
+}
+
+fn replay_of(replayed: &ReplayedV1<'_>) -> Result<Arc<Replay>, NotARecord> {
+    let id = |text| RecordId::new(text).map_err(|_| NotARecord);
+    let edited_from = replayed.edited_from.map(id).transpose()?;
+    Ok(Arc::new(Replay { record_id: id(replayed.record_id)?, edited_from }))
 }
 
 fn event_of(publish: MessagePublishV1<'_>, source: SourceName) -> Result<Event, NotARecord> {

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{info, warn};
 
 use super::{RecordNumber, StoreError, sync};
-use crate::name::SinkName;
+use crate::name::{RecordId, SinkName};
 
 const FILE: &str = "identity";
 const ID_CHARS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -22,8 +22,10 @@ const ID_LEN: usize = 12;
 
 /// The id of a record, the same on every attempt, after restarts and after a replay: `<store>-<sink>-<number>`.
 #[must_use]
-pub fn record_id(store_id: &str, sink: &SinkName, number: RecordNumber) -> String {
-    format!("{store_id}-{sink}-{}", number.0)
+pub fn record_id(store_id: &str, sink: &SinkName, number: RecordNumber) -> RecordId {
+    let id = format!("{store_id}-{sink}-{}", number.0);
+    RecordId::new(&id)
+        .expect("store ids, names of sinks and numbers are letters, digits, `_` and `-`")
 }
 
 /// The store id.
@@ -166,6 +168,6 @@ mod tests {
     #[test]
     fn a_record_id_names_store_sink_and_number() {
         let sink = SinkName::new("cloud-1").unwrap();
-        assert_eq!(record_id("abc", &sink, RecordNumber(42)), "abc-cloud-1-42");
+        assert_eq!(record_id("abc", &sink, RecordNumber(42)).as_str(), "abc-cloud-1-42");
     }
 }

@@ -12,10 +12,11 @@ use super::book::{Found, Intent, records_bytes};
 use super::lock::DirLock;
 use super::reader;
 use super::shared::{SharedQueue, Staged, Stop};
-use super::{DeadLetterReason, RecordNumber, StoreError};
+use super::{DeadLetterReason, RecordNumber, StoreError, record_id};
 use crate::clock::UnixMillis;
 use crate::event::Record;
 use crate::metrics::QueueSnapshot;
+use crate::name::{RecordId, SinkName};
 
 /// A record read back, with its number.
 #[derive(Debug, Clone)]
@@ -28,6 +29,17 @@ pub struct StoredRecord {
     pub age_ms: u64,
     /// The record itself.
     pub record: Record,
+}
+
+impl StoredRecord {
+    /// The id under which receivers know it: the one it was given when it was first taken, also after a replay.
+    #[must_use]
+    pub fn record_id(&self, store_id: &str, sink: &SinkName) -> RecordId {
+        match &self.record.replay {
+            Some(replay) => replay.record_id.clone(),
+            None => record_id(store_id, sink, self.number),
+        }
+    }
 }
 
 /// How much one read may return; at least one record comes when there is one.

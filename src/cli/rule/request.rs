@@ -60,7 +60,7 @@ fn record_of(name: &RuleName, output: &Map) -> Record {
         properties: None,
     };
     let output = Bytes::from(Value::map(output.clone()).to_json());
-    Record { rule: name.clone(), event: Arc::new(event), output: Some(output) }
+    Record { rule: name.clone(), event: Arc::new(event), output: Some(output), replay: None }
 }
 
 impl Request {

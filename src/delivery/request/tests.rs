@@ -7,8 +7,8 @@ use super::*;
 use crate::clock::UnixMillis;
 use crate::config::BatchFormat;
 use crate::delivery::tests::{batch_config, event, record, renderer, sink_config};
-use crate::event::Record;
-use crate::name::RuleName;
+use crate::event::{Record, Replay};
+use crate::name::{RecordId, RuleName};
 use crate::topic::Topic;
 
 fn template(text: &str) -> Template {
@@ -40,7 +40,7 @@ fn records(keys: &[&str]) -> Vec<Arc<StoredRecord>> {
 fn with_payload(number: u64, client_id: &str, payload: &'static str) -> Arc<StoredRecord> {
     let mut event = event(number, client_id);
     Arc::get_mut(&mut event).unwrap().payload = payload.into();
-    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
+    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None };
     let number = RecordNumber(number);
     Arc::new(StoredRecord { number, accepted_at: UnixMillis(7), age_ms: 0, record })
 }
@@ -101,16 +101,35 @@ fn a_batch_has_an_id_of_exactly_its_records() {
     let renderer = renderer(&config);
     let id = |numbers: &[u64]| {
         let numbers: Vec<_> = numbers.iter().copied().map(RecordNumber).collect();
-        renderer.request_id(&numbers).to_str().unwrap().to_owned()
+        renderer.batch_id(&numbers).to_str().unwrap().to_owned()
     };
     assert_eq!(id(&[4, 5, 7]), id(&[4, 5, 7]));
-    assert_eq!(id(&[4]), "a1b2-cloud-4", "alone, the record's own");
     assert_eq!(id(&[4, 5, 7]), "a1b2-cloud-4-3-00b42b0e0aac22f3", "the same in every version");
     let others: [&[u64]; 5] = [&[4, 5, 6], &[4, 6, 7], &[4, 5], &[5, 7], &[4, 5, 7, 8]];
     for other in others {
         assert_ne!(id(&[4, 5, 7]), id(other), "{other:?}");
     }
     assert!(!id(&[4, 5]).contains('.'), "a signature joins its parts with dots");
+}
+
+#[test]
+fn a_replayed_record_goes_under_the_id_it_has_always_had() {
+    let replayed = |number| {
+        let mut replayed = Arc::unwrap_or_clone(record(number, "device"));
+        let record_id = RecordId::new(&format!("old1-edge-{number}-e2")).unwrap();
+        replayed.record.replay = Some(Arc::new(Replay { record_id, edited_from: None }));
+        Arc::new(replayed)
+    };
+    let (message, _) = render(&sink_config("http://h/"), &[replayed(7)]);
+    assert_eq!(message.id, "old1-edge-7-e2");
+    let config = batched(3, BatchFormat::JsonArray);
+    let (message, _) = render(&config, &[replayed(7)]);
+    assert_eq!(message.id, "old1-edge-7-e2", "alone in a batch");
+    let (message, _) = render(&config, &[record(1, "a"), replayed(7), record(9, "a")]);
+    let body: Vec<Value> = serde_json::from_str(text(&message)).unwrap();
+    let ids: Vec<_> = body.iter().map(|record| &record["record_id"]).collect();
+    assert_eq!(ids, ["a1b2-cloud-1", "old1-edge-7-e2", "a1b2-cloud-9"]);
+    assert!(message.id.to_str().unwrap().starts_with("a1b2-cloud-1-3-"), "{:?}", message.id);
 }
 
 #[test]
@@ -266,7 +285,7 @@ fn a_topic_cannot_be_smuggled_into_the_path_by_its_slashes() {
     config.request.path = Some(template("${topic}"));
     let mut event = event(1, "a");
     Arc::get_mut(&mut event).unwrap().topic = Topic::new("../admin").unwrap();
-    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None };
+    let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None };
     let record =
         StoredRecord { number: RecordNumber(1), accepted_at: UnixMillis(7), age_ms: 0, record };
     let (message, _) = render(&config, &[Arc::new(record)]);

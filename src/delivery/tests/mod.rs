@@ -27,8 +27,12 @@ use crate::topic::Topic;
 
 /// Record `number` of the client `key`, with its number as payload.
 pub(super) fn record(number: u64, key: &str) -> Arc<StoredRecord> {
-    let record =
-        Record { rule: RuleName::new("rule").unwrap(), event: event(number, key), output: None };
+    let record = Record {
+        rule: RuleName::new("rule").unwrap(),
+        event: event(number, key),
+        output: None,
+        replay: None,
+    };
     let number = RecordNumber(number);
     Arc::new(StoredRecord { number, accepted_at: UnixMillis(7), age_ms: 0, record })
 }

@@ -77,7 +77,12 @@ impl Rig {
         for key in keys {
             self.appended += 1;
             let event = event(self.appended, key.as_ref());
-            records.push(Record { rule: RuleName::new("rule").unwrap(), event, output: None });
+            records.push(Record {
+                rule: RuleName::new("rule").unwrap(),
+                event,
+                output: None,
+                replay: None,
+            });
         }
         self.queue.append(records).await.unwrap().unwrap();
     }
@@ -364,7 +369,7 @@ async fn records_that_only_wait_in_memory_can_be_dropped_by_the_policy_of_a_full
             // Text that hardly shrinks when it is compressed.
             let noise: String = (0..BYTES).map(|_| random.alphanumeric()).collect();
             Arc::get_mut(&mut event).unwrap().payload = format!("{number} {noise}").into();
-            Record { rule: RuleName::new("rule").unwrap(), event, output: None }
+            Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None }
         };
         rig.queue.append(numbers.map(record).collect()).await.unwrap().unwrap();
     };

@@ -6,7 +6,7 @@ use tracing::warn;
 use super::Committer;
 use crate::store::book::DropReason;
 use crate::store::generation::Located;
-use crate::store::{DeadLetter, DeadLetterReason, RecordNumber, chunk, record_id};
+use crate::store::{DeadLetter, DeadLetterReason, chunk};
 
 impl Committer {
     /// Gives up records of a chunk that have begun to leave; ascending. The cursor that says that they have left is
@@ -18,7 +18,8 @@ impl Committer {
             .filter(|stored| leaving.binary_search(&stored.number.0).is_ok())
             .map(|stored| DeadLetter {
                 sink: self.shared.sink.clone(),
-                record_id: self.record_id(stored.number),
+                record_id: stored.record_id(self.shared.identity.id(), &self.shared.sink),
+                edited_from: stored.record.replay.as_ref().and_then(|it| it.edited_from.clone()),
                 record: stored.record,
                 accepted_at: stored.accepted_at,
                 reason: DeadLetterReason::QueueFull,
@@ -28,7 +29,6 @@ impl Committer {
                 attempts: 0,
                 first_attempt_at: None,
                 last_attempt_at: None,
-                edited_from: None,
             })
             .collect();
         let count = u64::try_from(letters.len()).unwrap_or(0);
@@ -44,9 +44,5 @@ impl Committer {
         let mut state = self.shared.lock();
         state.book.left_as_dead_letters(kept, DeadLetterReason::QueueFull);
         state.book.left_dropped(given_up - kept, DropReason::QueueFull);
-    }
-
-    fn record_id(&self, number: RecordNumber) -> String {
-        record_id(self.shared.identity.id(), &self.shared.sink, number)
     }
 }

@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::letter::{self, DeadLetter};
 use crate::clock::UnixMillis;
 use crate::metrics::StoreMetrics;
-use crate::name::SinkName;
+use crate::name::{RecordId, SinkName};
 use crate::store::StoreError;
 use crate::store::generation::GenerationError;
 
@@ -45,7 +45,7 @@ type Taken = Result<bool, StoreError>;
 #[derive(Debug)]
 pub(super) enum Request {
     /// The letter of a record id, in any of the sinks.
-    Get { record_id: String, reply: oneshot::Sender<Result<Option<DeadLetter>, StoreError>> },
+    Get { record_id: RecordId, reply: oneshot::Sender<Result<Option<DeadLetter>, StoreError>> },
     /// Keep these; answered when they are durable.
     Append(Append),
 }
@@ -174,7 +174,7 @@ impl Keeper {
         Ok(true)
     }
 
-    fn get(&mut self, record_id: &str) -> Result<Option<DeadLetter>, String> {
+    fn get(&mut self, record_id: &RecordId) -> Result<Option<DeadLetter>, String> {
         self.open_existing()?;
         if self.database.is_none() {
             return Ok(None);

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMillis;
 use crate::event::Record;
-use crate::name::{RuleName, SinkName};
+use crate::name::{RecordId, RuleName, SinkName};
 use crate::store::chunk::Damaged;
 use crate::store::codec::{self, RecordDecoder};
 
@@ -102,7 +102,7 @@ pub struct DeadLetter {
     /// The sink that could not deliver it.
     pub sink: SinkName,
     /// Unique among the letters of the sink.
-    pub record_id: String,
+    pub record_id: RecordId,
     /// The record as it was in the queue.
     pub record: Record,
     /// When it was accepted.
@@ -122,7 +122,7 @@ pub struct DeadLetter {
     /// When it was sent last.
     pub last_attempt_at: Option<UnixMillis>,
     /// The id of the letter that this one was edited from.
-    pub edited_from: Option<String>,
+    pub edited_from: Option<RecordId>,
 }
 
 /// What lists and groups know of a letter.
@@ -133,7 +133,7 @@ pub(super) struct LetterHead {
     /// The sink that could not deliver it.
     pub sink: SinkName,
     /// Unique among the letters of the sink.
-    pub record_id: String,
+    pub record_id: RecordId,
     /// The rule that sent it there.
     pub rule: RuleName,
     /// Why it was given up.
@@ -155,7 +155,7 @@ pub(super) struct LetterHead {
     /// When it became a letter.
     pub dead_at: UnixMillis,
     /// The id of the letter that this one was edited from.
-    pub edited_from: Option<String>,
+    pub edited_from: Option<RecordId>,
     /// Bytes of the record and the answer.
     pub body_bytes: u32,
 }
@@ -237,7 +237,7 @@ impl LetterHead {
         Ok(Self {
             letter: head.letter,
             sink: SinkName::new(head.sink).map_err(|_| Damaged)?,
-            record_id: head.record_id.to_owned(),
+            record_id: RecordId::new(head.record_id).map_err(|_| Damaged)?,
             rule: RuleName::new(head.rule).map_err(|_| Damaged)?,
             reason: DeadLetterReason::from_label(head.reason).ok_or(Damaged)?,
             why: head.why.to_owned(),
@@ -248,7 +248,7 @@ impl LetterHead {
             first_attempt_at: head.first_attempt_at_ms.map(UnixMillis),
             last_attempt_at: head.last_attempt_at_ms.map(UnixMillis),
             dead_at: UnixMillis(head.dead_at_ms),
-            edited_from: head.edited_from.map(str::to_owned),
+            edited_from: head.edited_from.map(RecordId::new).transpose().map_err(|_| Damaged)?,
             body_bytes: head.body_bytes,
         })
     }
@@ -257,7 +257,7 @@ impl LetterHead {
         let head = HeadV1 {
             letter: self.letter,
             sink: self.sink.as_str(),
-            record_id: &self.record_id,
+            record_id: self.record_id.as_str(),
             rule: self.rule.as_str(),
             reason: self.reason.label(),
             why: &self.why,
@@ -268,7 +268,7 @@ impl LetterHead {
             first_attempt_at_ms: self.first_attempt_at.map(|at| at.0),
             last_attempt_at_ms: self.last_attempt_at.map(|at| at.0),
             dead_at_ms: self.dead_at.0,
-            edited_from: self.edited_from.as_deref(),
+            edited_from: self.edited_from.as_ref().map(RecordId::as_str),
             body_bytes: self.body_bytes,
         };
         options().serialize(&head).expect("writing a plain struct into memory")
@@ -278,7 +278,9 @@ impl LetterHead {
 /// The bytes of a letter that gets the number `letter` now.
 pub(super) fn encode(letter: u64, dead: &DeadLetter, dead_at: UnixMillis) -> Encoded {
     let mut body = Vec::new();
-    codec::encode(&dead.record, dead.accepted_at, &mut body);
+    // The letter has the id itself.
+    let record = Record { replay: None, ..dead.record.clone() };
+    codec::encode(&record, dead.accepted_at, &mut body);
     body.extend_from_slice(dead.answer.get(..ANSWER_BYTES_MAX).unwrap_or(&dead.answer));
     let said = LetterHead {
         letter,
@@ -324,7 +326,8 @@ pub(super) fn decode(head: LetterHead, body: &[u8]) -> Result<DeadLetter, Damage
 }
 
 /// The key of a head.
-pub(super) fn head_key(sink: &SinkName, record_id: &str) -> Vec<u8> {
+pub(super) fn head_key(sink: &SinkName, record_id: &RecordId) -> Vec<u8> {
+    let record_id = record_id.as_str();
     let mut key = sink_prefix(sink);
     key.extend_from_slice(&number_in(record_id).to_be_bytes());
     key.extend_from_slice(record_id.as_bytes());

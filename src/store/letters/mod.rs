@@ -25,6 +25,7 @@ pub use letter::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason};
 use super::StoreError;
 use super::lock::DirLock;
 use crate::metrics::{DeadLetterSnapshot, StoreMetrics};
+use crate::name::RecordId;
 use keeper::{Append, Keeper, Overflow, Request};
 use ledger::Ledger;
 
@@ -86,9 +87,9 @@ impl DeadLetters {
     }
 
     /// The letter with this record id.
-    pub async fn get(&self, record_id: &str) -> Result<Option<DeadLetter>, StoreError> {
+    pub async fn get(&self, record_id: &RecordId) -> Result<Option<DeadLetter>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Get { record_id: record_id.to_owned(), reply };
+        let request = Request::Get { record_id: record_id.clone(), reply };
         self.sender()?.send(request).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }

@@ -1,14 +1,15 @@
 //! Data directories that versions of the format wrote, in `tests/golden`: every later version must open them.
 //!
-//! `v1` has messages, `v2` outputs of rules too. Each was made by `WAYPOST_MAKE_GOLDEN=tests/golden/v2 cargo test --lib
-//! make_the_golden_files` of its time, and is never made anew: a new format gets a folder of its own, and these stay.
+//! `v1` has messages, `v2` outputs of rules too, `v3` replayed records too and two dead letters. Each was made by
+//! `WAYPOST_MAKE_GOLDEN=tests/golden/v3 cargo test --lib make_the_golden_files` of its time, and is never made anew: a new format gets a folder of its own, and these stay.
 
 use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::*;
-use crate::event::PublishProperties;
+use crate::event::{PublishProperties, Replay};
+use crate::name::RecordId;
 
 const RECORDS: u64 = 90;
 
@@ -46,12 +47,22 @@ fn golden_record(version: u32, number: u64) -> Record {
             }));
         }
     }
+    let replay = (version >= 3 && number % 5 == 4).then(|| {
+        let id = |text: String| RecordId::new(&text).unwrap();
+        let edited_from = number.is_multiple_of(2).then(|| id(format!("old1-edge-{number}")));
+        Arc::new(Replay { record_id: id(format!("old1-edge-{number}-e2x")), edited_from })
+    });
     if version >= 2 && number.is_multiple_of(3) {
         let output = format!(r#"{{"number":{number},"list":[1,2.5,"höhe",null]}}"#);
         let event = Arc::new(event.without_content());
-        return Record { rule, event, output: Some(output.into()) };
+        return Record { rule, event, output: Some(output.into()), replay };
     }
-    Record { rule, event: Arc::new(event), output: None }
+    Record { rule, event: Arc::new(event), output: None, replay }
+}
+
+fn golden_letter(number: u64) -> DeadLetter {
+    let record = Record { replay: None, ..golden_record(3, number) };
+    DeadLetter { record, ..letters::dead(number, 0) }
 }
 
 fn open_golden(dir: &Path) -> (Store, Queue) {
@@ -73,20 +84,22 @@ fn open_golden(dir: &Path) -> (Store, Queue) {
 async fn make_the_golden_files() {
     let Some(dir) = env::var_os("WAYPOST_MAKE_GOLDEN") else { return };
     let dir = Path::new(&dir);
-    let (_store, queue) = open_golden(dir);
+    let (store, queue) = open_golden(dir);
     for first in (1..=RECORDS).step_by(10) {
-        append(&queue, (first..first + 10).map(|number| golden_record(2, number)).collect()).await;
+        append(&queue, (first..first + 10).map(|number| golden_record(3, number)).collect()).await;
     }
     let settled = [1, 2, 3, 5, 8].map(RecordNumber);
     queue.settle_delivered(&settled);
+    store.dead_letters().append([6, 41].map(golden_letter).into()).await.unwrap();
     queue.close().await;
+    store.dead_letters().close().await;
     fs::remove_file(dir.join("ballast")).unwrap();
     fs::remove_file(dir.join("lock")).unwrap();
 }
 
 #[tokio::test]
 async fn every_version_of_the_format_still_opens() {
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         still_opens(version).await;
     }
 }
@@ -106,4 +119,10 @@ async fn still_opens(version: u32) {
         assert_eq!(record.record, golden_record(version, record.number.0), "{:?}", record.number);
     }
     assert_eq!(queue.appended().borrow().0, RECORDS + 1);
+    if version >= 3 {
+        for letter in [6, 41].map(golden_letter) {
+            let found = store.dead_letters().get(&letter.record_id).await.unwrap();
+            assert_eq!(found, Some(letter));
+        }
+    }
 }

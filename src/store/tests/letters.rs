@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn dead(number: u64, payload_bytes: usize) -> DeadLetter {
+pub(super) fn dead(number: u64, payload_bytes: usize) -> DeadLetter {
     let sink = SinkName::new("cloud").unwrap();
     DeadLetter {
         record_id: record_id("s1", &sink, RecordNumber(number)),

@@ -45,7 +45,12 @@ fn record(number: u64, payload_bytes: usize) -> Record {
         peer: None,
         properties: None,
     };
-    Record { rule: RuleName::new("all").unwrap(), event: Arc::new(event), output: None }
+    Record {
+        rule: RuleName::new("all").unwrap(),
+        event: Arc::new(event),
+        output: None,
+        replay: None,
+    }
 }
 
 /// A record whose payload does not compress.
