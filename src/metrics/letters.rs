@@ -20,6 +20,8 @@ pub struct DeadLetterCounts {
     pub bytes: u64,
     /// Letters that the quota dropped since the start.
     pub dropped: u64,
+    /// Letters that an operator purged since the start.
+    pub purged: u64,
 }
 
 /// Counts of all letters, taken in one moment.
@@ -44,6 +46,7 @@ pub(super) struct DeadLetterCollector {
     bytes: GaugeVec,
     limit: Gauge,
     dropped: IntCounterVec,
+    purged: IntCounterVec,
 }
 
 impl DeadLetterCollector {
@@ -63,6 +66,10 @@ impl DeadLetterCollector {
             "waypost_dead_letters_dropped_total",
             "Dead letters dropped because there were too many.",
         );
+        let purged = Opts::new(
+            "waypost_dead_letters_purged_total",
+            "Dead letters removed by `waypost dead-letter purge`.",
+        );
         let collector = Self {
             collecting: Mutex::new(()),
             read,
@@ -70,6 +77,7 @@ impl DeadLetterCollector {
             bytes: GaugeVec::new(bytes, &["sink"]).expect(VALID),
             limit: Gauge::with_opts(limit).expect(VALID),
             dropped: IntCounterVec::new(dropped, &["sink"]).expect(VALID),
+            purged: IntCounterVec::new(purged, &["sink"]).expect(VALID),
         };
         for sink in sinks {
             for reason in reasons {
@@ -77,6 +85,7 @@ impl DeadLetterCollector {
             }
             collector.bytes.with_label_values(&[sink.as_str()]).set(0.0);
             collector.dropped.with_label_values(&[sink.as_str()]).inc_by(0);
+            collector.purged.with_label_values(&[sink.as_str()]).inc_by(0);
         }
         collector
     }
@@ -85,7 +94,8 @@ impl DeadLetterCollector {
 impl Collector for DeadLetterCollector {
     fn desc(&self) -> Vec<&Desc> {
         let gauges = self.letters.desc().into_iter().chain(self.bytes.desc());
-        gauges.chain(self.limit.desc()).chain(self.dropped.desc()).collect()
+        let counters = self.dropped.desc().into_iter().chain(self.purged.desc());
+        gauges.chain(self.limit.desc()).chain(counters).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -99,8 +109,10 @@ impl Collector for DeadLetterCollector {
             }
             self.bytes.with_label_values(label).set(float(counts.bytes));
             set(&self.dropped.with_label_values(label), counts.dropped);
+            set(&self.purged.with_label_values(label), counts.purged);
         }
         let gauges = self.letters.collect().into_iter().chain(self.bytes.collect());
-        gauges.chain(self.limit.collect()).chain(self.dropped.collect()).collect()
+        let counters = self.dropped.collect().into_iter().chain(self.purged.collect());
+        gauges.chain(self.limit.collect()).chain(counters).collect()
     }
 }

@@ -17,6 +17,8 @@ pub struct QueueSnapshot {
     pub recovered: u64,
     /// Records taken since, those dropped on arrival included.
     pub enqueued: u64,
+    /// Of those, the ones that were dead letters.
+    pub replayed: u64,
     /// Records a success answer was given for.
     pub delivered: u64,
     /// Records that became dead letters, by reason. Every reason, also at zero.
@@ -46,7 +48,7 @@ pub(super) struct QueueCollector {
     /// Two scrapes at once must not both add the same difference.
     collecting: Mutex<()>,
     readers: BTreeMap<SinkName, QueueReader>,
-    counters: Shown<IntCounterVec, u64, 3>,
+    counters: Shown<IntCounterVec, u64, 4>,
     dead_lettered: IntCounterVec,
     dropped: IntCounterVec,
     gauges: Shown<GaugeVec, f64, 5>,
@@ -57,43 +59,58 @@ pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect(VALID)
+}
+
+/// The counters that have a series for each sink.
+fn counters_by_sink() -> Shown<IntCounterVec, u64, 4> {
+    let sink = &["sink"];
+    [
+        (
+            counters(
+                "waypost_queue_enqueued_total",
+                "Records taken into a queue, those dropped on arrival included.",
+                sink,
+            ),
+            |q| q.enqueued,
+        ),
+        (
+            counters(
+                "waypost_records_replayed_total",
+                "Dead letters put into a queue again; counted as taken, too.",
+                sink,
+            ),
+            |q| q.replayed,
+        ),
+        (
+            counters(
+                "waypost_records_delivered_total",
+                "Records that a success answer was given for.",
+                sink,
+            ),
+            |q| q.delivered,
+        ),
+        (
+            counters(
+                "waypost_queue_recovered_total",
+                "Records found in a queue when the process started.",
+                sink,
+            ),
+            |q| q.recovered,
+        ),
+    ]
+}
+
 impl QueueCollector {
     pub(super) fn new(readers: BTreeMap<SinkName, QueueReader>) -> Self {
         let sink = &["sink"];
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels).expect(VALID)
-        };
         let gauges =
             |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), sink).expect(VALID);
         Self {
             collecting: Mutex::new(()),
             readers,
-            counters: [
-                (
-                    counters(
-                        "waypost_queue_enqueued_total",
-                        "Records taken into a queue, those dropped on arrival included.",
-                        sink,
-                    ),
-                    |q| q.enqueued,
-                ),
-                (
-                    counters(
-                        "waypost_records_delivered_total",
-                        "Records that a success answer was given for.",
-                        sink,
-                    ),
-                    |q| q.delivered,
-                ),
-                (
-                    counters(
-                        "waypost_queue_recovered_total",
-                        "Records found in a queue when the process started.",
-                        sink,
-                    ),
-                    |q| q.recovered,
-                ),
-            ],
+            counters: counters_by_sink(),
             dead_lettered: counters(
                 "waypost_records_dead_lettered_total",
                 "Records that became dead letters.",

@@ -77,6 +77,7 @@ pub(super) struct Book {
     ahead: VecDeque<InMemory>,
     recovered: u64,
     enqueued: u64,
+    replayed: u64,
     delivered: u64,
     dead_lettered: BTreeMap<DeadLetterReason, u64>,
     dropped: BTreeMap<DropReason, u64>,
@@ -108,6 +109,7 @@ impl Book {
             ahead: VecDeque::new(),
             recovered,
             enqueued: 0,
+            replayed: 0,
             delivered: 0,
             dead_lettered: DeadLetterReason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
             dropped: DropReason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
@@ -171,6 +173,7 @@ impl Book {
             assert_eq!(entry.record.number.0, self.next, "numbers are consecutive");
             self.next += 1;
             self.enqueued += 1;
+            self.replayed += u64::from(entry.record.record.replay.is_some());
             self.queued += 1;
             self.tail_bytes += memory_bytes(&entry);
             self.tail.push_back(entry);
@@ -341,6 +344,7 @@ impl Book {
         QueueSnapshot {
             recovered: self.recovered,
             enqueued: self.enqueued,
+            replayed: self.replayed,
             delivered: self.delivered,
             dead_lettered: self
                 .dead_lettered

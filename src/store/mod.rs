@@ -44,7 +44,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use identity::record_id;
-pub use letters::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason, DeadLetters};
+pub use letters::{
+    ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, DeadLetters, Exchanged,
+    FoundLetter, LetterKey, LetterPage, Removal,
+};
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
 pub use session_note::{KnownSession, SessionNote};
 

@@ -11,7 +11,7 @@ use super::age::AgeClock;
 use super::book::{Found, Intent, records_bytes};
 use super::lock::DirLock;
 use super::reader;
-use super::shared::{SharedQueue, Staged, Stop};
+use super::shared::{SharedQueue, Staged, Stop, Urgency};
 use super::{DeadLetterReason, RecordNumber, StoreError, record_id};
 use crate::clock::UnixMillis;
 use crate::event::Record;
@@ -56,6 +56,9 @@ pub struct ReadLimit {
 pub enum Appended {
     /// Durable, or dropped by the policy that the operator named and counted.
     Settled,
+    /// Not taken, and not counted: there is no room for what need not come now. Only after
+    /// [`Queue::append_replayed`].
+    NoRoom,
 }
 
 /// Resolves once the records are durable or a named policy has dropped them. An error of the channel itself
@@ -92,6 +95,18 @@ impl Queue {
     /// is in flight.
     #[must_use]
     pub fn append(&self, records: Vec<Record>) -> Receipt {
+        self.stage(records, Urgency::Live)
+    }
+
+    /// As [`Self::append`], for records that are safe in the dead letters: they push out nothing and wait for no room,
+    /// and leave a part of the queue free for live traffic. [`Appended::Settled`] means durable here, whatever the sink's
+    /// policy and `durability` say.
+    #[must_use]
+    pub fn append_replayed(&self, records: Vec<Record>) -> Receipt {
+        self.stage(records, Urgency::Replay)
+    }
+
+    fn stage(&self, records: Vec<Record>, urgency: Urgency) -> Receipt {
         let (receipt, receiver) = oneshot::channel();
         let shared = &self.face.shared;
         let mut state = shared.lock();
@@ -102,7 +117,7 @@ impl Queue {
         }
         let bytes = records_bytes(&records);
         state.staged_bytes += bytes;
-        state.staged.push_back(Staged { records, bytes, receipt });
+        state.staged.push_back(Staged { records, bytes, urgency, receipt });
         shared.wake_committer_if_idle(&state);
         receiver
     }

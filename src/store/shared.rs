@@ -27,7 +27,17 @@ use crate::name::SinkName;
 pub(super) struct Staged {
     pub records: Vec<Record>,
     pub bytes: usize,
+    pub urgency: Urgency,
     pub receipt: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// What records may ask of a queue that is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// The sink's policy decides.
+    Live,
+    /// Nothing: they are safe elsewhere, and are not taken.
+    Replay,
 }
 
 /// How the committer shall stop.

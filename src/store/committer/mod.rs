@@ -21,7 +21,7 @@ use super::chunk::{Encoder, Stamp};
 use super::generation::Generation;
 use super::high_water::HighWater;
 use super::pace::Pace;
-use super::shared::{SharedQueue, Staged, Stop};
+use super::shared::{SharedQueue, Staged, State, Stop, Urgency};
 use super::totals::Totals;
 use super::{Appended, DISK_FULL, RecordNumber, StoreError, StoredRecord, cursor, reader};
 use crate::config::Durability;
@@ -148,6 +148,11 @@ impl Committer {
                 drop(state);
                 return Work::Group(self.gather());
             }
+            // Those wait for no room, nor for those that do.
+            let replays = take_replays(&mut state);
+            if !replays.is_empty() {
+                return Work::Group(replays);
+            }
             if state.stop == Some(Stop::Commit) {
                 return Work::Close;
             }
@@ -204,7 +209,8 @@ impl Committer {
             records += staged.records.len();
             bytes += staged.bytes;
             let full = records > GROUP_RECORDS_MAX || bytes > self.group_bytes_max();
-            if full && !group.is_empty() {
+            let differs = group.first().is_some_and(|one: &Staged| one.urgency != staged.urgency);
+            if (full && !group.is_empty()) || differs {
                 records -= staged.records.len();
                 break;
             }
@@ -227,6 +233,13 @@ impl Committer {
     fn take_in(&mut self, group: Vec<Staged>) {
         let bytes = group.iter().map(|staged| staged.bytes).sum::<usize>();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if group.first().is_some_and(|staged| staged.urgency == Urgency::Replay) {
+            let result = self.commit_replays(&group, bytes);
+            for staged in group {
+                answer(staged, &result, &self.shared);
+            }
+            return;
+        }
         let mut result = Err(Refusal::DiskFull);
         for _ in 0..COMMIT_ATTEMPTS {
             result = match self.make_room(bytes) {
@@ -245,6 +258,15 @@ impl Committer {
         for staged in group {
             answer(staged, &result, &self.shared);
         }
+    }
+
+    /// Takes replayed records where there is more than enough room. Their letters go next, so that they are durable here
+    /// whatever the sink's `durability` is.
+    fn commit_replays(&mut self, group: &[Staged], bytes: u64) -> Result<(), Refusal> {
+        self.make_room_for_replays(bytes)?;
+        self.commit(group)?;
+        let synced = self.newest.as_ref().map_or(Ok(()), |newest| newest.sync());
+        synced.map_err(|error| self.give_up(&error))
     }
 
     /// Leaves a group for later.
@@ -388,12 +410,27 @@ enum Refusal {
     Unavailable(String),
     /// The disk is full: an overload policy's business.
     DiskFull,
+    /// For replayed records: the queue needs what room it has.
+    NoRoom,
     Closed,
+}
+
+/// The replayed records among what is staged.
+fn take_replays(state: &mut State) -> Vec<Staged> {
+    let is_replay = |staged: &Staged| staged.urgency == Urgency::Replay;
+    if !state.staged.iter().any(is_replay) {
+        return Vec::new();
+    }
+    let (replays, rest) = std::mem::take(&mut state.staged).into_iter().partition(is_replay);
+    state.staged = Vec::into(rest);
+    state.staged_bytes -= replays.iter().map(|staged| staged.bytes).sum::<usize>();
+    replays
 }
 
 fn answer(staged: Staged, result: &Result<(), Refusal>, shared: &SharedQueue) {
     let result = match result {
         Ok(()) => Ok(Appended::Settled),
+        Err(Refusal::NoRoom) => Ok(Appended::NoRoom),
         Err(Refusal::Closed) => Err(StoreError::Closed),
         Err(Refusal::DiskFull) => {
             Err(StoreError::Unavailable { sink: shared.sink.clone(), why: DISK_FULL.to_owned() })

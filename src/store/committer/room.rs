@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use super::Committer;
+use super::Refusal;
 use super::open::Attempts;
 use crate::config::WhenFull;
 use crate::store::book::DropReason;
@@ -77,6 +78,20 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// Whether replayed records of so many bytes may come in: a quarter of the queue is left to live traffic, and
+    /// nothing goes for them.
+    pub(super) fn make_room_for_replays(&mut self, bytes: u64) -> Result<(), Refusal> {
+        if !self.shared.ballast.is_held() {
+            self.note_disk_full();
+        }
+        if self.is_disk_full {
+            return Err(Refusal::DiskFull);
+        }
+        let kept_free = self.shared.quota.waiting_bytes_max / 4;
+        let has_room = self.has_room(&self.shared.lock(), bytes.saturating_add(kept_free));
+        if has_room { Ok(()) } else { Err(Refusal::NoRoom) }
     }
 
     /// Counts a group that is dropped on arrival.

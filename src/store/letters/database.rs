@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
-use super::letter::{self, DeadLetter, Encoded, Kind, LetterHead, VALUE_BYTES_MAX};
+use super::letter::{self, DeadLetter, DeadLetterHead, Encoded, Kind, VALUE_BYTES_MAX};
 use crate::metrics::StoreMetrics;
 use crate::store::generation::{self, DB_FILE, GenerationError, catching};
 use crate::store::{repair, sync};
@@ -50,10 +50,10 @@ impl std::fmt::Debug for Database {
 }
 
 /// A head as it was found.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub key: Vec<u8>,
-    pub head: LetterHead,
+#[derive(Debug, Clone)]
+pub struct FoundLetter {
+    /// The head.
+    pub head: DeadLetterHead,
     /// Bytes that the letter takes, body included.
     pub bytes: u64,
 }
@@ -105,7 +105,7 @@ impl Database {
 
     /// Stages a letter: durable after the next [`Self::flush`]. Replaces the one with the same key, whose head it
     /// gives back.
-    pub(super) fn stage(&self, letter: Encoded) -> Result<Option<Found>, GenerationError> {
+    pub(super) fn stage(&self, letter: Encoded) -> Result<Option<FoundLetter>, GenerationError> {
         catching(|| {
             for part in letter.body {
                 self.bodies.insert(part.key, part.value)?;
@@ -119,21 +119,51 @@ impl Database {
         })
     }
 
-    /// Removes a letter, unless it has been replaced since: durable after the next [`Self::flush`]. Whether it was
-    /// there.
-    pub(super) fn stage_removal(&self, letter: &Found) -> Result<bool, GenerationError> {
+    /// Removes a letter, unless it has been replaced since, and gives it back: durable after the next
+    /// [`Self::flush`].
+    pub(super) fn stage_removal(
+        &self,
+        head: &DeadLetterHead,
+    ) -> Result<Option<FoundLetter>, GenerationError> {
         catching(|| {
-            let now = self.heads.get(&letter.key)?.and_then(|value| found(&letter.key, &value));
-            if now.is_none_or(|now| now.head.letter != letter.head.letter) {
-                return Ok(false);
-            }
-            self.heads.remove(&letter.key)?;
-            self.remove_body(&letter.head)?;
-            Ok(true)
+            let key = head.key();
+            let Some(now) = self.unchanged(&key, head)? else { return Ok(None) };
+            self.heads.remove(&key)?;
+            self.remove_body(&now.head)?;
+            Ok(Some(now))
         })
     }
 
-    fn remove_body(&self, head: &LetterHead) -> sled::Result<()> {
+    /// Puts a letter with another key in the place of one, unless that has been replaced since, and gives the old one
+    /// back: durable after the next [`Self::flush`], and never both or none.
+    pub(super) fn stage_exchange(
+        &self,
+        old: &DeadLetterHead,
+        new: Encoded,
+    ) -> Result<Option<FoundLetter>, GenerationError> {
+        catching(|| {
+            let key = old.key();
+            assert_ne!(key, new.head.key, "a letter takes the place of another one");
+            let Some(now) = self.unchanged(&key, old)? else { return Ok(None) };
+            for part in new.body {
+                self.bodies.insert(part.key, part.value)?;
+            }
+            let mut heads = sled::Batch::default();
+            heads.insert(new.head.key, new.head.value);
+            heads.remove(key);
+            self.heads.apply_batch(heads)?;
+            self.remove_body(&now.head)?;
+            Ok(Some(now))
+        })
+    }
+
+    /// The letter of a head, where it is still that one.
+    fn unchanged(&self, key: &[u8], head: &DeadLetterHead) -> sled::Result<Option<FoundLetter>> {
+        let now = self.heads.get(key)?.and_then(|value| found(key, &value));
+        Ok(now.filter(|now| now.head.letter == head.letter))
+    }
+
+    fn remove_body(&self, head: &DeadLetterHead) -> sled::Result<()> {
         for part in 0..head.parts() {
             self.bodies.remove(letter::body_key(head.letter, part))?;
         }
@@ -149,11 +179,15 @@ impl Database {
         Ok(())
     }
 
-    /// The letter of a head; `None` when it is not there or damaged.
-    pub(super) fn letter(&self, key: &[u8]) -> Result<Option<DeadLetter>, GenerationError> {
+    /// The letter of a head, and that head; `None` when it is not there or damaged.
+    pub(super) fn letter(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<(FoundLetter, DeadLetter)>, GenerationError> {
         catching(|| {
-            let head = self.heads.get(key)?.and_then(|value| found(key, &value));
-            let Some(Found { head, .. }) = head else { return Ok(None) };
+            let found = self.heads.get(key)?.and_then(|value| found(key, &value));
+            let Some(found) = found else { return Ok(None) };
+            let head = &found.head;
             let mut body = Vec::new();
             for part in 0..head.parts() {
                 let key = letter::body_key(head.letter, part);
@@ -165,7 +199,8 @@ impl Database {
                     _ => return Ok(None),
                 }
             }
-            Ok(letter::decode(head, &body).ok())
+            let letter = letter::decode(head.clone(), &body).ok();
+            Ok(letter.map(|letter| (found, letter)))
         })
     }
 
@@ -174,7 +209,7 @@ impl Database {
         &self,
         prefix: &[u8],
         after: &[u8],
-        mut each: impl FnMut(Found) -> bool,
+        mut each: impl FnMut(FoundLetter) -> bool,
     ) -> Result<(), GenerationError> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.max(prefix).to_vec();
@@ -240,7 +275,7 @@ impl Database {
         open_repaired(letters_dir, next, metrics)
     }
 
-    fn copy_letter(&self, found: &Found, copy: &Self) -> Result<(), GenerationError> {
+    fn copy_letter(&self, found: &FoundLetter, copy: &Self) -> Result<(), GenerationError> {
         catching(|| {
             for part in 0..found.head.parts() {
                 let key = letter::body_key(found.head.letter, part);
@@ -248,8 +283,9 @@ impl Database {
                     copy.bodies.insert(key, value)?;
                 }
             }
-            if let Some(value) = self.heads.get(&found.key)? {
-                copy.heads.insert(&found.key, value)?;
+            let key = found.head.key();
+            if let Some(value) = self.heads.get(&key)? {
+                copy.heads.insert(key, value)?;
             }
             Ok(())
         })
@@ -263,14 +299,14 @@ impl Database {
     }
 }
 
-fn found(key: &[u8], value: &[u8]) -> Option<Found> {
+fn found(key: &[u8], value: &[u8]) -> Option<FoundLetter> {
     let parsed = letter::parse(value).ok()?;
-    let head = LetterHead::decode(parsed.content).ok()?;
+    let head = DeadLetterHead::decode(parsed.content).ok()?;
     if parsed.kind != Kind::Head || parsed.key != key {
         return None;
     }
     let bytes = head.stored_bytes(key.len() + value.len());
-    Some(Found { key: key.to_vec(), head, bytes })
+    Some(FoundLetter { head, bytes })
 }
 
 fn open_trees(dir: &Path) -> sled::Result<Trees> {
@@ -357,7 +393,7 @@ fn salvage(
     Ok(fresh)
 }
 
-type Heads<'a> = BTreeMap<&'a [u8], (LetterHead, &'a [u8])>;
+type Heads<'a> = BTreeMap<&'a [u8], (DeadLetterHead, &'a [u8])>;
 type Bodies<'a> = BTreeMap<&'a [u8], &'a [u8]>;
 
 /// Picks the intact values out of a raw file; of a head that was replaced the latest.
@@ -373,7 +409,7 @@ fn carve(bytes: &[u8]) -> (Heads<'_>, Bodies<'_>) {
             match parsed.kind {
                 Kind::Body => drop(bodies.insert(parsed.key, value)),
                 Kind::Head => {
-                    if let Ok(head) = LetterHead::decode(parsed.content)
+                    if let Ok(head) = DeadLetterHead::decode(parsed.content)
                         && heads.get(parsed.key).is_none_or(|(known, _)| known.letter < head.letter)
                     {
                         heads.insert(parsed.key, (head, value));

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::database::{Database, Found};
+use super::database::{Database, FoundLetter};
 use super::ledger::Ledger;
-use super::letter::{self, DeadLetter};
+use super::letter::{self, DeadLetter, DeadLetterHead, LetterKey};
+use super::operator::{Exchanged, LetterPage, Removal};
 use crate::clock::UnixMillis;
 use crate::metrics::StoreMetrics;
 use crate::name::{RecordId, SinkName};
@@ -44,11 +45,24 @@ type Taken = Result<bool, StoreError>;
 /// What the keeper can be asked.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// The letter of a record id, in any of the sinks.
-    Get { record_id: RecordId, reply: oneshot::Sender<Result<Option<DeadLetter>, StoreError>> },
     /// Keep these; answered when they are durable.
     Append(Append),
+    /// The letters after one, of one sink or all.
+    Page { sink: Option<SinkName>, after: Option<LetterKey>, reply: Reply<LetterPage> },
+    /// The letters of a record id.
+    Find { record_id: RecordId, reply: Reply<Vec<Whole>> },
+    /// These letters, those that are there.
+    Letters { keys: Vec<LetterKey>, reply: Reply<Vec<Option<Whole>>> },
+    /// Take these out.
+    TakeOut { heads: Vec<DeadLetterHead>, why: Removal, reply: Reply<u64> },
+    /// Put one in the place of another.
+    Exchange(Box<(DeadLetterHead, DeadLetter)>, Reply<Exchanged>),
 }
+
+/// A letter, and its head as it was found.
+pub(super) type Whole = (FoundLetter, DeadLetter);
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[derive(Debug)]
 pub(super) struct Append {
@@ -110,8 +124,15 @@ impl Keeper {
                     }
                     self.append(group);
                 }
-                Request::Get { record_id, reply } => {
-                    drop(reply.send(self.get(&record_id).map_err(unavailable)));
+                Request::Page { sink, after, reply } => {
+                    answer(reply, self.page(sink.as_ref(), after.as_ref()));
+                }
+                Request::Find { record_id, reply } => answer(reply, self.find(&record_id)),
+                Request::Letters { keys, reply } => answer(reply, self.letters(&keys)),
+                Request::TakeOut { heads, why, reply } => answer(reply, self.take_out(&heads, why)),
+                Request::Exchange(letters, reply) => {
+                    let (old, new) = *letters;
+                    answer(reply, self.exchange(&old, &new));
                 }
             }
             self.tidy();
@@ -119,7 +140,7 @@ impl Keeper {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,24 +195,7 @@ impl Keeper {
         Ok(true)
     }
 
-    fn get(&mut self, record_id: &RecordId) -> Result<Option<DeadLetter>, String> {
-        self.open_existing()?;
-        if self.database.is_none() {
-            return Ok(None);
-        }
-        let sinks = self.ledger().sinks();
-        self.with_database(|database| {
-            for sink in sinks {
-                let letter = database.letter(&letter::head_key(&sink, record_id))?;
-                if letter.is_some() {
-                    return Ok(letter);
-                }
-            }
-            Ok(None)
-        })
-    }
-
-    fn has_room(&self, bytes: u64) -> bool {
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
         let ledger = self.ledger();
         ledger.bytes().saturating_add(bytes) <= ledger.letter_bytes_max()
     }
@@ -208,14 +212,14 @@ impl Keeper {
                 if self.has_room(bytes) {
                     break;
                 }
-                self.remove(&oldest)?;
+                self.remove(&oldest.head)?;
                 self.ledger().drop_one(&sink);
             }
         }
         Ok(true)
     }
 
-    fn oldest(&mut self, sink: &SinkName) -> Result<Vec<Found>, String> {
+    fn oldest(&mut self, sink: &SinkName) -> Result<Vec<FoundLetter>, String> {
         let prefix = letter::sink_prefix(sink);
         let mut oldest = Vec::new();
         let found = self.with_database(|database| {
@@ -234,20 +238,40 @@ impl Keeper {
     }
 
     /// Stages the removal of a letter; whether it was there.
-    fn remove(&mut self, letter: &Found) -> Result<bool, String> {
-        let removed = self.with_database(|database| database.stage_removal(letter))?;
-        if removed {
-            self.ledger().remove(&letter.head, letter.bytes);
-            self.removed_bytes += letter.bytes;
+    pub(super) fn remove(&mut self, head: &DeadLetterHead) -> Result<bool, String> {
+        let removed = self.with_database(|database| database.stage_removal(head))?;
+        if let Some(gone) = &removed {
+            self.note_removed(gone);
         }
-        Ok(removed)
+        Ok(removed.is_some())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    pub(super) fn note_removed(&mut self, gone: &FoundLetter) {
+        self.ledger().remove(&gone.head, gone.bytes);
+        self.removed_bytes += gone.bytes;
+    }
+
+    /// The number of the latest letter.
+    pub(super) const fn latest(&self) -> u64 {
+        self.next_letter - 1
+    }
+
+    /// The number of a new letter.
+    pub(super) const fn mint_letter(&mut self) -> u64 {
+        self.next_letter += 1;
+        self.next_letter - 1
+    }
+
+    /// Whether there is a database, and it works.
+    pub(super) const fn is_open(&self) -> bool {
+        self.database.is_some()
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), String> {
         self.with_database(Database::flush)
     }
 
-    fn with_database<T>(
+    pub(super) fn with_database<T>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, GenerationError>,
     ) -> Result<T, String> {
@@ -270,7 +294,7 @@ impl Keeper {
     }
 
     /// Opens and counts the letters, if there are any and they are not open.
-    fn open_existing(&mut self) -> Result<(), String> {
+    pub(super) fn open_existing(&mut self) -> Result<(), String> {
         if self.database.is_some() {
             return Ok(());
         }
@@ -356,6 +380,11 @@ impl Keeper {
         }
         why
     }
+}
+
+/// Whoever asked may have stopped waiting.
+fn answer<T>(reply: Reply<T>, result: Result<T, String>) {
+    drop(reply.send(result.map_err(unavailable)));
 }
 
 fn unavailable(why: String) -> StoreError {

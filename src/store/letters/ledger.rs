@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
-use super::letter::{DeadLetterReason, LetterHead};
+use super::letter::{DeadLetterHead, DeadLetterReason};
 use crate::metrics::{DeadLetterCounts, DeadLetterSnapshot};
 use crate::name::SinkName;
 
@@ -24,6 +24,7 @@ struct Tally {
     letters: BTreeMap<DeadLetterReason, u64>,
     bytes: u64,
     dropped: u64,
+    purged: u64,
 }
 
 impl Ledger {
@@ -40,14 +41,14 @@ impl Ledger {
         }
     }
 
-    pub(super) fn add(&mut self, head: &LetterHead, bytes: u64) {
+    pub(super) fn add(&mut self, head: &DeadLetterHead, bytes: u64) {
         let tally = self.sinks.entry(head.sink.clone()).or_default();
         *tally.letters.entry(head.reason).or_default() += 1;
         tally.bytes += bytes;
     }
 
     /// A letter is gone, or replaced.
-    pub(super) fn remove(&mut self, head: &LetterHead, bytes: u64) {
+    pub(super) fn remove(&mut self, head: &DeadLetterHead, bytes: u64) {
         let tally = self.sinks.entry(head.sink.clone()).or_default();
         let letters = tally.letters.entry(head.reason).or_default();
         *letters = letters.saturating_sub(1);
@@ -57,6 +58,11 @@ impl Ledger {
     /// Counts a letter that the quota dropped.
     pub(super) fn drop_one(&mut self, sink: &SinkName) {
         self.sinks.entry(sink.clone()).or_default().dropped += 1;
+    }
+
+    /// Counts a letter that an operator did not want.
+    pub(super) fn purge_one(&mut self, sink: &SinkName) {
+        self.sinks.entry(sink.clone()).or_default().purged += 1;
     }
 
     /// Bytes of all letters.
@@ -93,6 +99,7 @@ impl Ledger {
                 .collect(),
             bytes: tally.bytes,
             dropped: tally.dropped,
+            purged: tally.purged,
         };
         DeadLetterSnapshot {
             sinks: self.sinks.iter().map(|(sink, tally)| (sink.clone(), counts(tally))).collect(),

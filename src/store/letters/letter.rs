@@ -125,9 +125,25 @@ pub struct DeadLetter {
     pub edited_from: Option<RecordId>,
 }
 
+/// Which letter: a record id has one in a sink. Ordered by sink, then as the records of the sink came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterKey {
+    /// The sink that could not deliver it.
+    pub sink: SinkName,
+    /// The id of its record.
+    pub record_id: RecordId,
+}
+
+impl LetterKey {
+    /// The key of its head.
+    pub(super) fn head_key(&self) -> Vec<u8> {
+        head_key(&self.sink, &self.record_id)
+    }
+}
+
 /// What lists and groups know of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LetterHead {
+pub struct DeadLetterHead {
     /// Grows from letter to letter; the same record id gets a new one when it comes again.
     pub letter: u64,
     /// The sink that could not deliver it.
@@ -158,6 +174,14 @@ pub(super) struct LetterHead {
     pub edited_from: Option<RecordId>,
     /// Bytes of the record and the answer.
     pub body_bytes: u32,
+}
+
+impl DeadLetterHead {
+    /// Which letter it is the head of.
+    #[must_use]
+    pub fn letter_key(&self) -> LetterKey {
+        LetterKey { sink: self.sink.clone(), record_id: self.record_id.clone() }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -195,7 +219,7 @@ pub(super) struct Entry {
 pub(super) struct Encoded {
     pub head: Entry,
     pub body: Vec<Entry>,
-    pub said: LetterHead,
+    pub said: DeadLetterHead,
 }
 
 impl Encoded {
@@ -213,7 +237,7 @@ pub(super) enum Kind {
     Body,
 }
 
-impl LetterHead {
+impl DeadLetterHead {
     /// The key of this head.
     pub(super) fn key(&self) -> Vec<u8> {
         head_key(&self.sink, &self.record_id)
@@ -282,7 +306,7 @@ pub(super) fn encode(letter: u64, dead: &DeadLetter, dead_at: UnixMillis) -> Enc
     let record = Record { replay: None, ..dead.record.clone() };
     codec::encode(&record, dead.accepted_at, &mut body);
     body.extend_from_slice(dead.answer.get(..ANSWER_BYTES_MAX).unwrap_or(&dead.answer));
-    let said = LetterHead {
+    let said = DeadLetterHead {
         letter,
         sink: dead.sink.clone(),
         record_id: dead.record_id.clone(),
@@ -306,7 +330,7 @@ pub(super) fn encode(letter: u64, dead: &DeadLetter, dead_at: UnixMillis) -> Enc
 }
 
 /// The letter of a head and the joined content of its body.
-pub(super) fn decode(head: LetterHead, body: &[u8]) -> Result<DeadLetter, Damaged> {
+pub(super) fn decode(head: DeadLetterHead, body: &[u8]) -> Result<DeadLetter, Damaged> {
     let mut decoder = RecordDecoder::new(body);
     let (record, accepted_at) = decoder.next_record().map_err(|_| Damaged)?;
     Ok(DeadLetter {

@@ -12,6 +12,7 @@ mod database;
 mod keeper;
 mod ledger;
 mod letter;
+mod operator;
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -20,13 +21,15 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use letter::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterReason};
+pub use database::FoundLetter;
+pub use letter::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, LetterKey};
+pub use operator::{Exchanged, LetterPage, Removal};
 
 use super::StoreError;
 use super::lock::DirLock;
 use crate::metrics::{DeadLetterSnapshot, StoreMetrics};
-use crate::name::RecordId;
-use keeper::{Append, Keeper, Overflow, Request};
+use crate::name::{RecordId, SinkName};
+use keeper::{Append, Keeper, Overflow, Reply, Request};
 use ledger::Ledger;
 
 /// The folder of the letters in the data directory.
@@ -80,17 +83,60 @@ impl DeadLetters {
     /// On `Err` none of them counts as kept, though some may be: their records stay in the queue, and come again.
     /// Cancel safe in the same way.
     pub async fn append(&self, letters: Vec<DeadLetter>) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Append(Append { letters, overflow: Overflow::DropsOldest, reply });
-        self.sender()?.send(request).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?.map(drop)
+        let overflow = Overflow::DropsOldest;
+        self.ask(|reply| Request::Append(Append { letters, overflow, reply })).await.map(drop)
     }
 
-    /// The letter with this record id.
-    pub async fn get(&self, record_id: &RecordId) -> Result<Option<DeadLetter>, StoreError> {
+    /// The letters after one (from the first), of one sink or all, in the order of sinks and their records; a bounded
+    /// number at once.
+    pub async fn page(
+        &self,
+        sink: Option<SinkName>,
+        after: Option<LetterKey>,
+    ) -> Result<LetterPage, StoreError> {
+        self.ask(|reply| Request::Page { sink, after, reply }).await
+    }
+
+    /// The letters of a record: one in each sink that could not deliver it.
+    pub async fn find(
+        &self,
+        record_id: RecordId,
+    ) -> Result<Vec<(FoundLetter, DeadLetter)>, StoreError> {
+        self.ask(|reply| Request::Find { record_id, reply }).await
+    }
+
+    /// These letters with all that is in them, as they are now; `None` for each that is gone or damaged. The caller
+    /// bounds their bytes.
+    pub async fn letters(
+        &self,
+        keys: Vec<LetterKey>,
+    ) -> Result<Vec<Option<(FoundLetter, DeadLetter)>>, StoreError> {
+        self.ask(|reply| Request::Letters { keys, reply }).await
+    }
+
+    /// Takes letters out, but those that have been replaced since these heads were read. They are out durably when it
+    /// returns how many it were; on `Err` some of them may be.
+    pub async fn take_out(
+        &self,
+        heads: Vec<DeadLetterHead>,
+        why: Removal,
+    ) -> Result<u64, StoreError> {
+        self.ask(|reply| Request::TakeOut { heads, why, reply }).await
+    }
+
+    /// Puts a letter with an id of its own in the place of another one, durably: a crash leaves one of the two.
+    pub async fn exchange(
+        &self,
+        old: DeadLetterHead,
+        new: DeadLetter,
+    ) -> Result<Exchanged, StoreError> {
+        let letters = Box::new((old, new));
+        self.ask(|reply| Request::Exchange(letters, reply)).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Get { record_id: record_id.clone(), reply };
-        self.sender()?.send(request).await.map_err(|_| StoreError::Closed)?;
+        self.sender()?.send(request(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::*;
 use crate::config::QUEUE_BYTES_MIN;
+use crate::event::Replay;
 
 /// Least quota there is, so that the tests write little.
 const QUOTA: u64 = QUEUE_BYTES_MIN;
@@ -209,5 +210,40 @@ async fn until_taken(queue: &Queue) {
     while queue.snapshot().queued == queued {
         assert!(std::time::Instant::now() < deadline, "takes nothing: {:?}", queue.snapshot());
         append(queue, vec![record(1, 10)]).await;
+    }
+}
+
+#[tokio::test]
+async fn replayed_records_push_out_nothing_and_leave_room_under_every_policy() {
+    for policy in
+        [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::DeadLetter, WhenFull::Block]
+    {
+        let dir = TempDir::new().unwrap();
+        let store = open_store(dir.path());
+        let sink = SinkName::new("cloud").unwrap();
+        let queue = store.open_queue(&sink, &options(policy, 32 << 20)).unwrap();
+        let replayed = |number| {
+            let record_id = record_id("old1", &sink, RecordNumber(number));
+            let replay = Some(Arc::new(Replay { record_id, edited_from: None }));
+            Record { replay, ..incompressible(number, 500_000) }
+        };
+        let mut taken = 0;
+        loop {
+            let answer = queue.append_replayed(vec![replayed(taken)]).await.unwrap().unwrap();
+            if answer == Appended::NoRoom {
+                break;
+            }
+            taken += 1;
+            assert!(taken < 64, "{policy:?}: no end of room");
+        }
+        assert!(taken > 8, "{policy:?}: only {taken} taken");
+        // What is kept free is for live traffic.
+        for number in 0..5 {
+            append(&queue, vec![incompressible(number, 500_000)]).await;
+        }
+        let QueueSnapshot { enqueued, replayed, queued, dropped, .. } = queue.snapshot();
+        assert_eq!((enqueued, replayed, queued), (taken + 5, taken, taken + 5), "{policy:?}");
+        assert_eq!(dropped.values().sum::<u64>(), 0, "{policy:?}");
+        queue.close().await;
     }
 }
