@@ -3,10 +3,8 @@
 
 use std::num::NonZeroUsize;
 
-use toml::de::DeValue;
-
 use super::reader::{Table, Value};
-use super::{AccessAction, AccessRule, BrokerListener, BrokerSource, BrokerUser, TlsServer};
+use super::{AccessAction, AccessRule, BrokerSource, BrokerUser};
 use crate::access::TopicPattern;
 use crate::password::PasswordHash;
 
@@ -17,7 +15,7 @@ pub(super) fn source(table: &mut Table<'_>) -> Option<BrokerSource> {
     let listen = table.require("listen", "[\"127.0.0.1:1883\"]");
     let listeners = listen
         .as_ref()
-        .and_then(|value| value.some("a broker that listens nowhere is no use", listener));
+        .and_then(|value| value.some("a broker that listens nowhere is no use", Value::listener));
     let users =
         table.or("users", Vec::new(), |value| value.some("leave it out when there are none", user));
     check_users(table, &users);
@@ -55,38 +53,6 @@ pub(super) fn source(table: &mut Table<'_>) -> Option<BrokerSource> {
         connections_max,
         retained_messages_max,
     })
-}
-
-/// `"ADDRESS:PORT"` or `{ address = "ADDRESS:PORT", tls = { .. } }`
-fn listener(value: &Value<'_>) -> Option<BrokerListener> {
-    if matches!(value.content, DeValue::String(_)) {
-        return Some(BrokerListener { address: value.socket_address()?, tls: None });
-    }
-    let mut table = value.table()?;
-    let address = table.require("address", "\"0.0.0.0:8883\"");
-    let address = address.and_then(|value| value.socket_address());
-    let tls = match table.get("tls") {
-        None => None,
-        Some(value) => Some(tls_server(&value)?),
-    };
-    table.finish();
-    Some(BrokerListener { address: address?, tls })
-}
-
-fn tls_server(value: &Value<'_>) -> Option<TlsServer> {
-    let mut table = value.table()?;
-    let nothing = !table.has("cert_file") && !table.has("key_file");
-    let identity = table.tls_identity();
-    let client_ca_file = table.get("client_ca_file").map(|value| value.certificates());
-    table.finish();
-    if nothing {
-        return value.wrong("needs `cert_file` and `key_file`");
-    }
-    let client_ca_file = match client_ca_file {
-        None => None,
-        Some(file) => Some(file?),
-    };
-    Some(TlsServer { identity: identity?, client_ca_file })
 }
 
 fn user(value: &Value<'_>) -> Option<BrokerUser> {
@@ -135,14 +101,4 @@ fn access_rule(value: &Value<'_>) -> Option<AccessRule> {
     };
     table.finish();
     allow.map(|_| rule)
-}
-
-impl Value<'_> {
-    /// `true` or `false`.
-    pub(super) fn boolean(&self) -> Option<bool> {
-        match self.content {
-            DeValue::Boolean(value) => Some(*value),
-            _ => self.wrong(format!("must be true or false, is {}", self.described())),
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod columns;
 mod connector;
 mod gateway;
 mod lint;
+mod listener;
 mod model;
 mod mqtt;
 mod pem;

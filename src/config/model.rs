@@ -187,7 +187,7 @@ pub struct TlsIdentity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrokerSource {
     /// Where devices connect. Not empty.
-    pub listeners: Vec<BrokerListener>,
+    pub listeners: Vec<Listener>,
     /// Who may connect. Empty: anybody, which is only accepted on loopback or with `allow_anonymous`.
     pub users: Vec<BrokerUser>,
     /// Devices without a user name may connect.
@@ -202,10 +202,9 @@ pub struct BrokerSource {
     pub retained_messages_max: usize,
 }
 
-/// One listening address of the embedded broker.
-#[cfg(feature = "broker")]
+/// One listening address of a source.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BrokerListener {
+pub struct Listener {
     /// Address and port.
     pub address: SocketAddr,
     /// With TLS when there is an identity.
@@ -213,7 +212,6 @@ pub struct BrokerListener {
 }
 
 /// TLS towards clients.
-#[cfg(feature = "broker")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct TlsServer {
     /// The server's certificate.

@@ -54,6 +54,14 @@ impl Value<'_> {
         self.wrong(format!("{choice} {known}, is {text:?}{meant}"))
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.content {
+            DeValue::Boolean(value) => Some(*value),
+            _ => self.wrong(format!("must be true or false, is {}", self.described())),
+        }
+    }
+
     /// A whole number.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let DeValue::Integer(number) = self.content else {

@@ -8,7 +8,9 @@
 pub mod broker;
 mod health;
 mod intake;
+mod listen;
 pub mod mqtt;
+mod tls;
 
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use crate::topic::TopicFilter;
 
 pub use health::{Problem, SourceHealth, SourceState};
 pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Room, Verdict};
+pub use listen::ListenError;
+pub use tls::TlsError;
 
 /// What every source is given.
 #[derive(Debug, Clone)]

@@ -18,43 +18,26 @@ mod prompt;
 mod retained;
 mod server;
 mod shared;
-mod tls;
 mod translate;
 mod users;
 
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Problem, SourceContext, SourceState};
+use super::listen::{self, ListenError};
+use super::{SourceContext, SourceState};
 use crate::config;
 
 pub use server::Broker;
-pub use tls::TlsError;
 
 /// Why the broker does not listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The address cannot be had; trying again may help.
-    #[error("cannot listen on {address}: {hint}")]
-    Listen {
-        /// The address of the config.
-        address: SocketAddr,
-        /// What to do about it.
-        hint: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A certificate or key is of no use; trying again helps once the file is mended.
-    #[error("cannot listen with TLS on {address}")]
-    Tls {
-        /// The address of the config.
-        address: SocketAddr,
-        /// Which file, and why.
-        source: Box<TlsError>,
-    },
+    /// An address of the config.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The broker's own loopback listener, which rmqtt serves.
     #[error("cannot set up the broker's inner listener on 127.0.0.1")]
     Inner {
@@ -69,37 +52,18 @@ pub enum BrokerError {
     },
 }
 
-/// Longest wait between two attempts to listen.
-const LISTEN_RETRY_MAX: Duration = Duration::from_secs(30);
-
 /// Listens on every address of `config` and serves devices until `context.stop` is cancelled.
 ///
 /// When an address cannot be had it says so once, keeps trying with growing pauses, and leaves the other sources alone.
 pub async fn run(context: SourceContext, config: config::BrokerSource) {
     let mut pause = Duration::from_secs(1);
     loop {
-        match Broker::bind(context.clone(), &config).await {
+        let why = match Broker::bind(context.clone(), &config).await {
             Ok(broker) => return broker.run().await,
-            Err(error) => {
-                context.health.count(Problem::Unreachable);
-                context.health.change(SourceState::Disconnected(describe(&error)));
-            }
-        }
-        tokio::select! {
-            () = context.stop.cancelled() => return context.health.change(SourceState::Stopped),
-            // Dropping the timer loses nothing: the next round starts a new one.
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LISTEN_RETRY_MAX),
+            Err(error) => listen::describe(&error),
+        };
+        if !listen::wait_after(why, &mut pause, &context.health, &context.stop).await {
+            return context.health.change(SourceState::Stopped);
         }
     }
-}
-
-/// The error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

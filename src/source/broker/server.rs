@@ -10,10 +10,8 @@ use rmqtt::context::ServerContext;
 use rmqtt::net::{Builder, Listener};
 use rmqtt::server::MqttServer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::front::Front;
@@ -23,13 +21,12 @@ use super::peers::Peers;
 use super::retained::Retained;
 use super::shared::InTurn;
 use super::users::Users;
-use super::{BrokerError, hooks, tls, users};
+use super::{BrokerError, hooks, users};
 use crate::config;
 use crate::name::SourceName;
+use crate::source::listen::{Entrance, listen};
 use crate::source::{SourceContext, SourceState};
 
-/// Connections that wait to be accepted; all devices come back together after a power cut.
-const BACKLOG: u32 = 1024;
 /// Longest client id; MQTT promises devices 23 bytes.
 const CLIENT_ID_BYTES_MAX: usize = 1024;
 /// Subscriptions of one client.
@@ -86,12 +83,6 @@ impl Drop for OwnRuntime {
             runtime.shutdown_background();
         }
     }
-}
-
-/// A listening address and what its connections begin with.
-struct Entrance {
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
 }
 
 impl Broker {
@@ -174,36 +165,6 @@ fn raise_open_files_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         debug!(%error, "limit of open files not raised");
-    }
-}
-
-fn listen(listener: &config::BrokerListener) -> Result<Entrance, BrokerError> {
-    let address = listener.address;
-    let tls = listener.tls.as_ref().map(tls::acceptor).transpose();
-    let tls = tls.map_err(|error| BrokerError::Tls { address, source: Box::new(error) })?;
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A restart must not wait for the last connections' TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let listener = listen().map_err(|source| {
-        let hint = hint(source.kind());
-        BrokerError::Listen { address, hint, source }
-    })?;
-    Ok(Entrance { listener, tls })
-}
-
-fn hint(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there, perhaps a broker such as Mosquitto or another Waypost; \
-             stop it or choose another address"
-        }
-        io::ErrorKind::PermissionDenied => "not allowed; ports below 1024 need a privilege",
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address at the moment",
-        _ => "the system refuses",
     }
 }
 

@@ -13,7 +13,7 @@ use super::tls::Certificates;
 use super::{Problem, SourceHealth, context, until};
 use crate::source::broker::front::Front;
 use crate::source::broker::peers::Peers;
-use crate::source::broker::tls;
+use crate::source::tls;
 
 /// Time for the handshake, and again for the CONNECT.
 const ADMISSION: Duration = Duration::from_millis(500);

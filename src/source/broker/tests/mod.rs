@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
-use crate::config::{BrokerListener, BrokerSource};
+use crate::config::{BrokerSource, Listener};
 use crate::event::MessageIds;
 use crate::metrics::Metrics;
 use crate::name::SourceName;
@@ -98,7 +98,7 @@ async fn until(condition: impl Fn() -> bool) {
 
 fn config() -> BrokerSource {
     BrokerSource {
-        listeners: vec![BrokerListener { address: "127.0.0.1:0".parse().unwrap(), tls: None }],
+        listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None }],
         users: Vec::new(),
         allow_anonymous: false,
         access: Vec::new(),

@@ -15,9 +15,10 @@ use tokio_rustls::client::TlsStream;
 use super::client::{Device, Login, PATIENCE, Seen, Version, puback};
 use super::mosquitto::Mosquitto;
 use super::{Running, config, context};
-use crate::config::{BrokerListener, BrokerSource, TlsIdentity, TlsServer};
+use crate::config::{BrokerSource, Listener, TlsIdentity, TlsServer};
 use crate::source::Problem;
-use crate::source::broker::{Broker, BrokerError, describe};
+use crate::source::broker::{Broker, BrokerError};
+use crate::source::listen::{ListenError, describe};
 
 /// An authority and what it has signed, as PEM files.
 pub(super) struct Certificates {
@@ -57,7 +58,7 @@ impl Certificates {
 
     pub(super) fn broker(&self, client_ca_file: Option<PathBuf>) -> BrokerSource {
         let tls = Some(TlsServer { identity: self.identity("localhost"), client_ca_file });
-        let listener = BrokerListener { address: "127.0.0.1:0".parse().unwrap(), tls };
+        let listener = Listener { address: "127.0.0.1:0".parse().unwrap(), tls };
         BrokerSource { listeners: vec![listener], ..config() }
     }
 
@@ -158,7 +159,7 @@ async fn a_certificate_file_that_cannot_be_used_is_named_with_the_reason() {
     let identity = config.listeners[0].tls.clone().unwrap().identity;
     std::fs::copy(certificates.identity("other").key_file, &identity.key_file).unwrap();
     let error = Broker::bind(context(&[]).0, &config).await.unwrap_err();
-    assert!(matches!(error, BrokerError::Tls { .. }));
+    assert!(matches!(error, BrokerError::Listen(ListenError::Tls { .. })));
     let cert_file = identity.cert_file.display().to_string();
     let expected = format!(
         "cannot listen with TLS on 127.0.0.1:0: cannot use the certificate and its key from {cert_file}: \

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::client::{BOTH, Device, Login, PATIENCE, Seen, Version, WATCH, puback, publish};
 use super::mosquitto::Mosquitto;
 use super::{Running, config, context};
-use crate::config::{BrokerListener, BrokerSource};
-use crate::source::broker::{Broker, describe, run};
+use crate::config::{BrokerSource, Listener};
+use crate::source::broker::{Broker, run};
+use crate::source::listen::describe;
 use crate::source::{Problem, SourceState};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +185,7 @@ async fn devices_over_the_limit_are_turned_away_and_it_is_said() {
 async fn an_address_in_use_is_named_and_tried_again_until_it_is_free() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let listeners = vec![BrokerListener { address, tls: None }];
+    let listeners = vec![Listener { address, tls: None }];
     let config = BrokerSource { listeners, ..config() };
     let (context, _incoming) = context(&["#"]);
     let error = Broker::bind(context.clone(), &config).await.unwrap_err();

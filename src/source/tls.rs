@@ -1,4 +1,4 @@
-//! TLS towards devices, with ring as everywhere in Waypost.
+//! TLS towards whoever connects to a source, with ring as everywhere in Waypost.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
