@@ -64,6 +64,8 @@ pub(super) struct Lot {
     pub(super) streak: Option<Streak>,
     /// Records behind it that were delivered before it.
     pub(super) overtaken: Option<Overtaken>,
+    /// Records behind it that were tried before it and failed, too.
+    pub(super) overtakings_failed: u32,
 }
 
 impl Lot {
@@ -83,6 +85,7 @@ impl Lot {
             first_left_at: None,
             streak: None,
             overtaken: None,
+            overtakings_failed: 0,
         }
     }
 
@@ -226,6 +229,7 @@ impl Lot {
     fn forget(&mut self) {
         self.streak = None;
         self.overtaken = None;
+        self.overtakings_failed = 0;
         self.attempts = 0;
         self.first_left_at = None;
     }

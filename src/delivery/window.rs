@@ -51,6 +51,15 @@ impl Amount {
     }
 }
 
+/// Which of the records that fail to get past another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overtaker {
+    /// The one right behind it.
+    Nearest,
+    /// The one that came last: what is wrong may be wrong with the next ones, too.
+    Latest,
+}
+
 #[derive(Debug)]
 struct Waiting {
     record: Arc<StoredRecord>,
@@ -289,17 +298,22 @@ impl Window {
         Some(Taken { records: vec![canary.record], lanes: vec![lane_id] })
     }
 
-    /// As [`Self::take_canary`], the latest of all, from behind the head of a free lane or of a busy one that is
-    /// `held` by what fails: it overtakes that.
+    /// As [`Self::take_canary`], from behind the head of a free lane or of a busy one that is `held` by what fails: it
+    /// overtakes that. The nearest one keeps the order of all others.
     pub(super) fn take_overtaking(
         &mut self,
+        which: Overtaker,
         held: impl Fn(&LaneId) -> bool,
     ) -> Option<Arc<StoredRecord>> {
         let Form::Ordered { lanes, .. } = &mut self.form else { return None };
         let lanes = lanes.iter_mut().filter(|(id, lane)| !lane.busy || held(id));
         let last = |lane: &Lane| lane.waiting.back().map(|waiting| waiting.record.number);
         let (_, lane) = lanes.max_by_key(|(_, lane)| (held_first(lane), last(lane)))?;
-        let canary = lane.waiting.pop_back()?;
+        let behind = lane.waiting.len().checked_sub(1)?;
+        let canary = lane.waiting.remove(match which {
+            Overtaker::Nearest => behind.min(usize::from(!lane.busy)),
+            Overtaker::Latest => behind,
+        })?;
         lane.bytes -= canary.bytes;
         self.waiting.subtract(canary.amount());
         if !lane.busy {

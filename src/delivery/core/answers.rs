@@ -197,7 +197,9 @@ impl Core {
             }
             Role::CanaryOfQueue | Role::Overtaking => {
                 if let Some(mut head) = self.retries.first_entry() {
-                    head.get_mut().overtaken = None;
+                    let head = head.get_mut();
+                    head.overtaken = None;
+                    head.overtakings_failed += u32::from(!is_canary);
                 }
                 self.window.free(&lot.lanes);
                 let numbers = lot.numbers().collect::<Vec<_>>();

@@ -5,7 +5,12 @@ use super::{
 };
 use crate::delivery::batch;
 use crate::delivery::lot::{Streak, Watch};
+use crate::delivery::window::Overtaker;
 use std::sync::Arc;
+
+/// So often the latest record is tried instead of the next one. Should the service be well again by then, the latest
+/// arrives before all others of its lane.
+const LATEST_EVERY: u32 = 4;
 
 impl Core {
     /// The next request to send now, if one may leave. Its answer must come back as [`super::Event::Answered`].
@@ -149,10 +154,14 @@ impl Core {
     fn overtaking(&mut self) -> Option<Arc<StoredRecord>> {
         let (_, head) = self.retries.first_key_value()?;
         let (lanes, shut) = (&head.lanes, &self.shut);
+        let which = match (head.overtakings_failed + 1) % LATEST_EVERY {
+            0 => Overtaker::Latest,
+            _ => Overtaker::Nearest,
+        };
         let no_suspect_flies = self.suspects_in_flight == 0;
         let is_held =
             |lane: &LaneId| lanes.contains(lane) || (no_suspect_flies && shut.contains(lane));
-        self.window.take_overtaking(is_held)
+        self.window.take_overtaking(which, is_held)
     }
 
     /// The oldest lot, where it failed in a way that may be its own fault.

@@ -38,6 +38,9 @@ fn one_poison_record_is_given_up_whatever_it_does_and_the_others_arrive_once_in_
                     assert_eq!(arrivals.len(), 59, "{case}");
                     assert!(arrivals.iter().all(|(_, times)| **times == 1), "{case}");
                     assert!(simulation.overtaken <= 3, "{case}: {} overtook", simulation.overtaken);
+                    for numbers in simulation.delivered.values() {
+                        assert!(numbers.is_sorted(), "{case}: {numbers:?}");
+                    }
                 }
             }
         }

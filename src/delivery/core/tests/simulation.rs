@@ -122,6 +122,8 @@ pub(super) struct Simulation {
     pub(super) arrivals: BTreeMap<u64, usize>,
     /// Records that overtook another one of their key.
     pub(super) overtaken: usize,
+    /// Records in the order in which they were delivered, by what order is kept for.
+    pub(super) delivered: BTreeMap<String, Vec<u64>>,
     burials: Vec<(Vec<RecordNumber>, DeadLetterReason)>,
     in_flight: Vec<Attempt>,
     /// A read that has not come back: its records are those of the moment it began.
@@ -170,6 +172,7 @@ impl Simulation {
             requests_of_one: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             overtaken: 0,
+            delivered: BTreeMap::new(),
             burials: Vec::new(),
             in_flight: Vec::new(),
             read: None,
@@ -323,6 +326,12 @@ impl Simulation {
         if outcome == Outcome::Delivered || self.random.bool() {
             self.check_arrival(&attempt);
         }
+        if outcome == Outcome::Delivered {
+            for number in &attempt.batch.numbers {
+                let key = self.key(*number);
+                self.delivered.entry(key).or_default().push(number.0);
+            }
+        }
         self.core.apply(Event::Answered(attempt, outcome), self.now);
     }
 
@@ -346,14 +355,17 @@ impl Simulation {
         }
     }
 
-    /// What order is kept for.
     fn keys(&self, batch: &Batch) -> BTreeSet<String> {
-        let key = |number: &RecordNumber| match self.order {
-            Order::Key => self.queue.unsettled[number].record.event.order_key().to_owned(),
+        batch.numbers.iter().map(|number| self.key(*number)).collect()
+    }
+
+    /// What order is kept for.
+    fn key(&self, number: RecordNumber) -> String {
+        match self.order {
+            Order::Key => self.queue.unsettled[&number].record.event.order_key().to_owned(),
             Order::Sink => String::new(),
             Order::None => number.0.to_string(),
-        };
-        batch.numbers.iter().map(key).collect()
+        }
     }
 
     /// A receiver that takes what it has seen for a repeat sees each key's records in order, none left out but what
