@@ -35,6 +35,8 @@ pub struct Request {
     /// Lower-case names.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// What it was answered; 0 for no answer.
+    pub status: u16,
     /// Answered 2xx: the receiver has it.
     pub accepted: bool,
 }
@@ -215,6 +217,7 @@ fn serve(
             Reply::Slow(_) => 200,
             Reply::Hang | Reply::Cut | Reply::Close => 0,
         };
+        request.status = status;
         request.accepted = (200..300).contains(&status);
         taken.lock().unwrap().push(request);
         if !answer(reader.get_mut(), status, &reply) {
@@ -225,7 +228,12 @@ fn serve(
 
 /// Writes the answer; false when the connection ends with it.
 fn answer(writer: &mut dyn Duplex, status: u16, reply: &Reply) -> bool {
-    let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n");
+    // RFC 9110 has no body with these.
+    let body = if matches!(status, 204 | 304) { "" } else { "ok" };
+    let mut head = format!("HTTP/1.1 {status} X\r\n");
+    if !body.is_empty() {
+        head += "content-length: 2\r\n";
+    }
     match reply {
         Reply::Status(_) => {}
         Reply::With(_, lines) => lines.iter().for_each(|line| head += &format!("{line}\r\n")),
@@ -244,7 +252,7 @@ fn answer(writer: &mut dyn Duplex, status: u16, reply: &Reply) -> bool {
         }
         Reply::Close => return false,
     }
-    writer.write_all(format!("{head}\r\nok").as_bytes()).is_ok()
+    writer.write_all(format!("{head}\r\n{body}").as_bytes()).is_ok()
 }
 
 fn read_request(reader: &mut BufReader<Box<dyn Duplex>>) -> Option<Request> {
@@ -268,7 +276,7 @@ fn read_request(reader: &mut BufReader<Box<dyn Duplex>>) -> Option<Request> {
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { at: Instant::now(), method, target, headers, body, accepted: false })
+    Some(Request { at: Instant::now(), method, target, headers, body, status: 0, accepted: false })
 }
 
 /// GET on loopback: status and body. `None` while nobody answers.

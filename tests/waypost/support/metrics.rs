@@ -22,6 +22,15 @@ impl Metrics {
         self.0.get(&series).copied()
     }
 
+    /// All series of a name, by their labels.
+    pub fn series(&self, name: &str) -> BTreeMap<&str, f64> {
+        let labelled = self.0.iter().filter_map(|(series, value)| {
+            let labels = series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?;
+            Some((labels, *value))
+        });
+        labelled.collect()
+    }
+
     /// The sum of all series of a name whose labels contain `label`.
     pub fn sum(&self, name: &str, label: &str) -> f64 {
         let prefix = format!("{name}{{");

@@ -8,6 +8,7 @@ pub mod link;
 pub mod metrics;
 pub mod mosquitto;
 pub mod proxy;
+pub mod sinks;
 pub mod small_disk;
 pub mod waypost;
 
