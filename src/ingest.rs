@@ -5,6 +5,8 @@
 //! commits the next is routed, and a queue that takes long holds back the acknowledgements of its own events
 //! only. Sources restore the order of acknowledgements (`source::Ledger`).
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,9 +22,12 @@ use crate::event::{Event, Record};
 use crate::metrics::RuleMetrics;
 use crate::name::SinkName;
 use crate::rule::program::Input;
+use crate::rule::run::RunError;
 use crate::rule::{Match, Router, Selection};
 use crate::source::Incoming;
 use crate::store::Queue;
+use crate::tail::{self, Audience, Tail};
+use telling::Appending;
 
 /// Events routed in one go: bounds the memory of a group and lets receipts of large backlogs come early.
 const GROUP_EVENTS_MAX: usize = 1024;
@@ -39,6 +44,8 @@ pub struct Ingest {
     pub queues: BTreeMap<SinkName, Queue>,
     /// Counts what each rule does, in the order of the router's rules.
     pub rules: Vec<RuleMetrics>,
+    /// Who looks on.
+    pub tail: Tail,
 }
 
 /// Whether a queue holds its records of a group; asked by everything of the group that went there.
@@ -116,13 +123,16 @@ impl Ingest {
     /// Routes a group and appends it to the queues. Events are kept by the set of queues they went to, so that a
     /// queue that cannot commit holds back only what it shall hold.
     fn append(&self, events: impl Iterator<Item = Incoming>) -> Vec<Pending> {
+        let audience = self.tail.audience();
         let mut by_sinks: BTreeMap<Vec<&SinkName>, Vec<Incoming>> = BTreeMap::new();
         let mut records: BTreeMap<&SinkName, Vec<Record>> = BTreeMap::new();
         for incoming in events {
             let mut sinks: Vec<&SinkName> = Vec::new();
             let columns = self.router.columns(&incoming.event);
             let input = Input::new(&columns);
+            let mut is_matched = false;
             for found in self.router.route(&incoming.event) {
+                is_matched = true;
                 let mut add = |event: &Arc<Event>, output: Option<Bytes>| {
                     for sink in found.sinks {
                         let (rule, event) = (found.rule.clone(), Arc::clone(event));
@@ -134,16 +144,24 @@ impl Ingest {
                         }
                     }
                 };
-                match self.select(&found, &input) {
-                    Selection::Nothing => {}
-                    Selection::Event => add(&incoming.event, None),
-                    Selection::Outputs(outputs) => {
+                let selected = self.select(&found, &input);
+                if let Some(audience) = &audience {
+                    telling::selected(audience, &found, &incoming.event, &selected);
+                }
+                match selected {
+                    // A rule that fails wants nothing of it.
+                    Ok(Selection::Nothing) | Err(_) => {}
+                    Ok(Selection::Event) => add(&incoming.event, None),
+                    Ok(Selection::Outputs(outputs)) => {
                         let event = Arc::new(incoming.event.without_content());
                         for output in outputs {
                             add(&event, Some(output));
                         }
                     }
                 }
+            }
+            if let Some(audience) = audience.as_ref().filter(|_| !is_matched) {
+                tail::tell_of_unwanted(audience, &incoming.event);
             }
             if sinks.is_empty() {
                 incoming.custody.accept();
@@ -153,7 +171,7 @@ impl Ingest {
         }
         let held: BTreeMap<&SinkName, Held> = records
             .into_iter()
-            .map(|(sink, records)| (sink, self.hand_over(sink, records)))
+            .map(|(sink, records)| (sink, self.hand_over(sink, records, audience.as_ref())))
             .collect();
         by_sinks
             .into_iter()
@@ -164,27 +182,38 @@ impl Ingest {
             .collect()
     }
 
-    /// What a rule makes of an event, counted. A rule that fails wants nothing of it.
-    fn select(&self, found: &Match<'_>, input: &Input<'_>) -> Selection {
+    /// What a rule makes of an event, counted.
+    fn select(&self, found: &Match<'_>, input: &Input<'_>) -> Result<Selection, RunError> {
         let metrics = self.rules.get(found.index).expect("each rule of the router is counted");
         metrics.matched.inc();
-        match found.select(input) {
-            Ok(Selection::Nothing) => Selection::Nothing,
-            Ok(selection) => {
-                metrics.passed.inc();
-                selection
-            }
+        let selected = found.select(input);
+        match &selected {
+            Ok(Selection::Nothing) => {}
+            Ok(Selection::Event | Selection::Outputs(_)) => metrics.passed.inc(),
             Err(error) => {
                 metrics.count_failure(error.reason);
                 debug!(rule = %found.rule, %error, "rule failed for an event");
-                Selection::Nothing
             }
         }
+        selected
     }
 
-    fn hand_over(&self, sink: &SinkName, records: Vec<Record>) -> Held {
+    fn hand_over(
+        &self,
+        sink: &SinkName,
+        records: Vec<Record>,
+        audience: Option<&Audience>,
+    ) -> Held {
         let queue = self.queues.get(sink).expect("the config gives every sink of a rule a queue");
+        let appending = audience.map(|audience| Appending::begin(audience, sink, &records));
         let receipt = queue.append(records);
-        async move { matches!(receipt.await, Ok(Ok(_))) }.boxed().shared()
+        let held = async move {
+            let is_held = matches!(receipt.await, Ok(Ok(_)));
+            if let Some(appending) = appending {
+                appending.end(is_held);
+            }
+            is_held
+        };
+        held.boxed().shared()
     }
 }

@@ -24,6 +24,7 @@ pub mod rule;
 pub mod signature;
 pub mod source;
 pub mod store;
+pub mod tail;
 pub mod template;
 pub mod tls;
 pub mod topic;

@@ -4,12 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
+use hyper::Method;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::sinks::{self, SinkCommand, SinkSteered};
+use super::tail::{HEARTBEAT, TailQuery};
 use super::{STATUS_PATH, Status};
+use crate::tail::Line;
 
 /// Longest a local answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +37,12 @@ pub enum ClientError {
         /// The admin socket.
         path: PathBuf,
     },
+    /// It does not do what it was asked for, and says why.
+    #[error("{message}")]
+    Refused {
+        /// In its words.
+        message: String,
+    },
     /// It answers, but not as it should.
     #[error("no usable answer from waypost on {}: {why}", path.display())]
     BadAnswer {
@@ -44,35 +55,120 @@ pub enum ClientError {
 
 /// The status of the process that listens on `socket`.
 pub async fn status(socket: &Path) -> Result<Status, ClientError> {
-    let bad = |why: String| ClientError::BadAnswer { path: socket.to_owned(), why };
-    let body = tokio::time::timeout(ANSWER_TIMEOUT, get(socket, STATUS_PATH))
-        .await
-        .map_err(|_| bad(format!("it took longer than {} s", ANSWER_TIMEOUT.as_secs())))??;
-    serde_json::from_slice(&body).map_err(|error| bad(format!("{error} (is it another version?)")))
+    ask(socket, Method::GET, STATUS_PATH).await
 }
 
-async fn get(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
-    let bad = |why: String| ClientError::BadAnswer { path: socket.to_owned(), why };
+/// Steers a sink of the process that listens on `socket`.
+pub async fn steer(
+    socket: &Path,
+    sink: &str,
+    command: SinkCommand,
+) -> Result<SinkSteered, ClientError> {
+    ask(socket, Method::POST, &sinks::path(sink, command)).await
+}
+
+/// Looks on at the process that listens on `socket`, from the moment that this returns.
+pub async fn tail(socket: &Path, wanted: &TailQuery) -> Result<Lines, ClientError> {
+    let body = in_time(socket, open(socket, Method::GET, &wanted.path())).await?;
+    Ok(Lines { socket: socket.to_owned(), body, rest: Vec::new() })
+}
+
+/// Lines as they come.
+#[derive(Debug)]
+pub struct Lines {
+    socket: PathBuf,
+    body: Incoming,
+    /// Read, and not given out yet.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` when the process has stopped.
+    pub async fn next(&mut self) -> Result<Option<Line>, ClientError> {
+        let bad = |socket: &Path, why: String| Err(bad_answer(socket, why));
+        loop {
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                if line.len() > 1 {
+                    return read(&self.socket, &line).map(Some);
+                }
+            }
+            match tokio::time::timeout(3 * HEARTBEAT, self.body.frame()).await {
+                Err(_) => return bad(&self.socket, "it has gone silent".to_owned()),
+                // Cut off with the process.
+                Ok(None | Some(Err(_))) => return Ok(None),
+                Ok(Some(Ok(frame))) => {
+                    self.rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                }
+            }
+            if self.rest.len() > ANSWER_BYTES_MAX {
+                return bad(&self.socket, "a line without an end".to_owned());
+            }
+        }
+    }
+}
+
+/// Asks, and reads the JSON that is answered.
+async fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<T, ClientError> {
+    let answer = async {
+        let body = Limited::new(open(socket, method, path).await?, ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| bad_answer(socket, error.to_string()))?;
+        read(socket, &body.to_bytes())
+    };
+    in_time(socket, answer).await
+}
+
+fn read<T: DeserializeOwned>(socket: &Path, json: &[u8]) -> Result<T, ClientError> {
+    let other_version = |error| bad_answer(socket, format!("{error} (is it another version?)"));
+    serde_json::from_slice(json).map_err(other_version)
+}
+
+async fn in_time<T>(
+    socket: &Path,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let seconds = ANSWER_TIMEOUT.as_secs();
+    let late = |_| bad_answer(socket, format!("it took longer than {seconds} s"));
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(late)?
+}
+
+fn bad_answer(socket: &Path, why: String) -> ClientError {
+    ClientError::BadAnswer { path: socket.to_owned(), why }
+}
+
+/// Sends a request and waits for the head of a good answer. What is refused is an error.
+async fn open(socket: &Path, method: Method, path: &str) -> Result<Incoming, ClientError> {
+    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: socket.to_owned() },
         _ => ClientError::NotRunning { path: socket.to_owned() },
     })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| bad(error.to_string()))?;
-    let request = hyper::Request::get(path)
+        .map_err(|error| bad(&error))?;
+    // Ends with the answer, or when nobody reads that.
+    drop(tokio::spawn(connection));
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
         .header(hyper::header::HOST, "waypost")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| bad(error.to_string()))?;
-    let answer = async move {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok::<_, hyper::Error>((status, body))
-    };
-    // The connection must be driven while the answer is awaited; it ends when `sender` is dropped.
-    let (answer, _ended) = tokio::join!(answer, connection);
-    let (status, body) = answer.map_err(|error| bad(error.to_string()))?;
-    let body = body.map_err(|error| bad(error.to_string()))?.to_bytes();
-    if status.is_success() { Ok(body) } else { Err(bad(format!("it answers {status}"))) }
+        .map_err(|error| bad(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| bad(&error))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.into_body());
+    }
+    let said = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let said = said.map(Collected::to_bytes).unwrap_or_default();
+    Err(match std::str::from_utf8(&said) {
+        Ok(message) if status.is_client_error() && !message.is_empty() => {
+            ClientError::Refused { message: message.to_owned() }
+        }
+        _ => bad_answer(socket, format!("it answers {status}")),
+    })
 }

@@ -15,8 +15,10 @@ use axum::routing::get;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{STATUS_PATH, SinkStatus, Status};
+use super::sinks::{self, SinkSteerer};
+use super::{SinkStatus, Status, status, tail};
 use crate::metrics::Metrics;
+use crate::tail::Tail;
 
 /// Who may talk to the admin socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
@@ -31,6 +33,10 @@ pub struct Views {
     pub metrics: Arc<Metrics>,
     /// For `/v1/status` and `/readyz`.
     pub status: StatusReader,
+    /// For `/v1/sinks`.
+    pub steer: SinkSteerer,
+    /// For `/v1/tail`.
+    pub tail: Tail,
 }
 
 impl fmt::Debug for Views {
@@ -101,8 +107,10 @@ pub async fn serve_metrics(listener: TcpListener, views: Views, stop: Cancellati
 /// Serves the admin API until `stop` is cancelled.
 pub async fn serve_admin(listener: UnixListener, views: Views, stop: CancellationToken) {
     let routes = Router::new()
-        .route(STATUS_PATH, get(status))
         .route("/metrics", get(metrics))
+        .merge(status::routes())
+        .merge(sinks::routes())
+        .merge(tail::routes())
         .with_state(views);
     let serving = axum::serve(listener, routes);
     tokio::select! { () = stop.cancelled() => {}, _ = serving.into_future() => {} }
@@ -124,9 +132,4 @@ async fn ready(State(views): State<Views>) -> Response {
     };
     let problems: Vec<String> = status.sinks.iter().filter_map(problem).collect();
     (StatusCode::SERVICE_UNAVAILABLE, problems.concat()).into_response()
-}
-
-async fn status(State(views): State<Views>) -> Response {
-    let json = serde_json::to_vec(&(views.status)()).expect("a status is plain data");
-    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }

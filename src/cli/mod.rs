@@ -12,8 +12,10 @@ mod logging;
 mod receive;
 mod rule;
 mod run;
+mod sink;
 mod status;
 mod table;
+mod tail;
 mod template;
 
 use std::io;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::client::ClientError;
 use crate::allocator;
 use crate::config::{self, Config};
 use crate::rule::functions::jq;
@@ -55,6 +58,15 @@ impl Failure {
     }
 }
 
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { .. } => Self::failed(&error),
+            _ => Self::unavailable(&error),
+        }
+    }
+}
+
 /// An error and its causes on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
@@ -75,8 +87,13 @@ enum Command {
     Run(ConfigArguments),
     /// Say everything that is wrong with a config file, and what would be right
     Check(ConfigArguments),
-    /// Show what a running Waypost is doing
+    /// Show what a running Waypost is doing, and what is wrong
     Status(status::StatusArguments),
+    /// Show events and what becomes of them, as it happens
+    Tail(tail::TailArguments),
+    /// Pause a sink, let it go on, or end its wait
+    #[command(subcommand)]
+    Sink(sink::SinkCommands),
     /// Show the whole path at work in a temporary directory, with the uplink cut in between
     Demo(demo::DemoArguments),
     /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
@@ -117,6 +134,28 @@ impl ConfigArguments {
     }
 }
 
+/// Whom to ask.
+#[derive(Debug, Args)]
+struct SocketArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// The admin socket, instead of the one the config names
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl SocketArguments {
+    /// Warnings of the config are for `check` and `run` to tell.
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let loaded = config::load(&self.config.config);
+        let (config, _warnings) = loaded.map_err(|report| Failure::config(&report))?;
+        Ok(config.gateway.admin_socket)
+    }
+}
+
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -127,6 +166,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Tail(arguments) => tail::tail(&arguments),
+        Command::Sink(command) => sink::sink(&command),
         Command::Rule(command) => rule::rule(&command),
         Command::Template(command) => template::template(&command),
         Command::Demo(arguments) => demo::demo(&arguments),

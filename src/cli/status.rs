@@ -1,34 +1,24 @@
 //! `waypost status`
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::table::{Table, period, size};
-use super::{ConfigArguments, Failure, runtime, say};
+use super::{Failure, SocketArguments, runtime, say};
 use crate::admin::{SinkStatus, SourceStatus, Status, client};
 
 /// Whom to ask, and how to print it.
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
-    config: ConfigArguments,
-    /// The admin socket, instead of the one the config names
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    socket: SocketArguments,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
-    let socket = match &arguments.socket {
-        Some(socket) => socket.clone(),
-        None => arguments.config.load()?.gateway.admin_socket,
-    };
-    let status = runtime()?
-        .block_on(client::status(&socket))
-        .map_err(|error| Failure::unavailable(&error))?;
+    let socket = arguments.socket.socket()?;
+    let status = runtime()?.block_on(client::status(&socket))?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&status).map_err(|e| Failure::failed(&e))?;
         say(&json);
@@ -181,6 +171,8 @@ mod tests {
             suspects: u64::from(state == "suspended"),
             next_attempt_in_seconds: (failed_attempts > 0).then_some(12.34),
             durability: "power".to_owned(),
+            when_full: "drop_oldest".to_owned(),
+            paused_seconds: None,
             queue_unavailable: None,
             recovered: 0,
             enqueued: 1000,

@@ -59,6 +59,15 @@ pub(super) fn period(seconds: u64) -> String {
     }
 }
 
+/// A wait for people, in milliseconds or seconds.
+pub(super) fn brief(millis: u64) -> String {
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        1000..60_000 => format!("{}.{} s", millis / 1000, millis / 100 % 10),
+        _ => period(millis / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ mod opening;
 mod sinks;
 mod sources;
 mod stage;
+mod steering;
 mod view;
 
 use std::collections::BTreeMap;
@@ -26,13 +27,14 @@ use crate::name::SinkName;
 use crate::rule::Router;
 use crate::source::Intake;
 use crate::store::{DeadLetterReason, Queue, Store, StoreError};
+use crate::tail::Tail;
 
 use faces::start_faces;
 use opening::{open_queues, open_store};
 use sinks::{start_delivery, watch_threads};
 use sources::{source_contexts, source_health, start_sources};
 use stage::Stage;
-use view::Watched;
+use view::{Watched, views};
 
 /// Why it did not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,28 +92,29 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     );
 
     let threads = watch_threads(&queues);
+    let tail = Tail::default();
     let mut delivery = Stage::new("delivery");
-    let sinks = start_delivery(&config, &store, &queues, &metrics, &mut delivery);
+    let sinks = start_delivery(&config, &store, &queues, &metrics, &tail, &mut delivery).await;
     let router = Router::new(&config.gateway.name, config.sources.keys(), &config.rules);
     let rules: Vec<_> = router.rules().map(|rule| metrics.rule(rule)).collect();
     let (intake, incoming) = Intake::bounded(config.gateway.intake_bytes_max);
     let health = source_health(&config, &metrics);
-    let watched = Watched {
+    let watched = Arc::new(Watched {
         gateway: config.gateway.name.clone(),
-        store_id: store.id().to_owned(),
+        store: Arc::clone(&store),
         started,
         config: config.clone(),
         sources: health.clone(),
         rules: rules.clone(),
         sinks,
         queues: queues.clone(),
-    };
-    let views = Views { metrics: Arc::clone(&metrics), status: Arc::new(move || watched.status()) };
+    });
+    let views = views(&watched, &metrics, &tail);
     let faces = start_faces(&config, &views).await?;
 
-    let contexts = source_contexts(&config, &router, &intake, &health);
+    let contexts = source_contexts(&config, &router, &intake, &tail, &health);
     let mut ingest = Stage::new("ingest");
-    let joined = Ingest { router, queues: queues.clone(), rules };
+    let joined = Ingest { router, queues: queues.clone(), rules, tail };
     ingest.spawn("ingest", |stop| ingest::run(joined, incoming, stop));
     let mut sources = Stage::new("sources");
     start_sources(&config, contexts, &store, &mut sources);

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::opening::blocking;
 use super::stage::Stage;
 use crate::config::Config;
 use crate::delivery::{self, SinkContext, SinkHealth};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::store::{Queue, Store};
+use crate::tail::Tail;
 
 /// A task for the thread of each queue, which fails as the thread does.
 pub(super) fn watch_threads(queues: &BTreeMap<SinkName, Queue>) -> Stage {
@@ -25,11 +27,12 @@ pub(super) fn watch_threads(queues: &BTreeMap<SinkName, Queue>) -> Stage {
     threads
 }
 
-pub(super) fn start_delivery(
+pub(super) async fn start_delivery(
     config: &Config,
     store: &Store,
     queues: &BTreeMap<SinkName, Queue>,
     metrics: &Metrics,
+    tail: &Tail,
     stage: &mut Stage,
 ) -> BTreeMap<SinkName, Arc<SinkHealth>> {
     let mut watched = BTreeMap::new();
@@ -39,10 +42,14 @@ pub(super) fn start_delivery(
         let (Some(queue), Some(client)) = (queues.get(name), clients.get(name)) else { continue };
         let client = client.clone();
         let health = Arc::new(SinkHealth::new(name.clone(), metrics.sink(name)));
+        let pause = store.pause_note(name);
+        if let Some(since) = blocking(move || pause.since()).await {
+            health.pause(since);
+        }
         watched.insert(name.clone(), Arc::clone(&health));
         let (config, queue, name) = (Arc::new(sink.clone()), queue.clone(), name.clone());
         let (store_id, node) = (store.id().into(), Arc::clone(&node));
-        let dead_letters = store.dead_letters().clone();
+        let (dead_letters, tail) = (store.dead_letters().clone(), tail.clone());
         stage.spawn(&format!("sink {name}"), |stop| {
             delivery::run(SinkContext {
                 name,
@@ -53,6 +60,7 @@ pub(super) fn start_delivery(
                 store_id,
                 node,
                 health,
+                tail,
                 stop,
             })
         });

@@ -13,6 +13,7 @@ use crate::name::SourceName;
 use crate::rule::Router;
 use crate::source::{self, Intake, Problem, SourceContext, SourceHealth};
 use crate::store::Store;
+use crate::tail::Tail;
 
 pub(super) fn source_health(
     config: &Config,
@@ -29,6 +30,7 @@ pub(super) fn source_contexts(
     config: &Config,
     router: &Router,
     intake: &Intake,
+    tail: &Tail,
     health: &BTreeMap<SourceName, Arc<SourceHealth>>,
 ) -> BTreeMap<SourceName, SourceContext> {
     let ids = Arc::new(MessageIds::new());
@@ -39,6 +41,7 @@ pub(super) fn source_contexts(
             intake: intake.clone(),
             ids: Arc::clone(&ids),
             health: Arc::clone(health.get(name)?),
+            tail: tail.clone(),
             stop: CancellationToken::new(),
         };
         Some((name.clone(), context))

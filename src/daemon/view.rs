@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::admin::server::Views;
 use crate::admin::{RuleStatus, SinkStatus, SourceStatus, Status};
 use crate::clock::UnixMillis;
-use crate::config::{Config, Durability, MqttSource, MqttTransport, Sink, Source};
+use crate::config::{Config, Durability, MqttSource, MqttTransport, Sink, Source, WhenFull};
 use crate::delivery::SinkHealth;
-use crate::metrics::RuleMetrics;
+use crate::metrics::{Metrics, RuleMetrics};
 use crate::name::{SinkName, SourceName};
 use crate::source::SourceHealth;
-use crate::store::Queue;
+use crate::store::{Queue, Store};
+use crate::tail::Tail;
 
 /// Everything a status is read from.
 pub(super) struct Watched {
     pub(super) gateway: String,
-    pub(super) store_id: String,
+    pub(super) store: Arc<Store>,
     pub(super) started: Instant,
     pub(super) config: Config,
     pub(super) sources: BTreeMap<SourceName, Arc<SourceHealth>>,
@@ -24,6 +26,17 @@ pub(super) struct Watched {
     pub(super) rules: Vec<RuleMetrics>,
     pub(super) sinks: BTreeMap<SinkName, Arc<SinkHealth>>,
     pub(super) queues: BTreeMap<SinkName, Queue>,
+}
+
+/// What the admin API and the exporter ask.
+pub(super) fn views(watched: &Arc<Watched>, metrics: &Arc<Metrics>, tail: &Tail) -> Views {
+    let (for_status, for_steering) = (Arc::clone(watched), Arc::clone(watched));
+    Views {
+        metrics: Arc::clone(metrics),
+        status: Arc::new(move || for_status.status()),
+        steer: Arc::new(move |sink, command| for_steering.steer(sink, command)),
+        tail: tail.clone(),
+    }
 }
 
 impl Watched {
@@ -57,7 +70,7 @@ impl Watched {
             gateway: self.gateway.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            store_id: self.store_id.clone(),
+            store_id: self.store.id().to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             ready: sinks.values().all(|sink| sink.queue_unavailable.is_none()),
             sources: sources.collect(),
@@ -103,17 +116,24 @@ fn mqtt_address(options: &MqttSource) -> String {
     format!("{scheme}://{}:{}{path}", options.host, options.port)
 }
 
-fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
+pub(super) fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
     let delivery = health.status();
     let counts = queue.snapshot();
     let durability = match sink.queue.durability {
         Durability::Power => "power",
         Durability::Process => "process",
     };
+    let when_full = match sink.queue.when_full {
+        WhenFull::DropOldest => "drop_oldest",
+        WhenFull::DropNewest => "drop_newest",
+        WhenFull::DeadLetter => "dead_letter",
+        WhenFull::Block => "block",
+    };
     let dropped = counts.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
     SinkStatus {
         url: shown(&sink.request.url),
-        state: delivery.state.word().to_owned(),
+        state: delivery.word().to_owned(),
+        paused_seconds: delivery.paused_since.map(seconds_since),
         since_seconds: seconds_since(delivery.since),
         failed_attempts: delivery.attempts,
         next_attempt_in_seconds: delivery.next_attempt_in().map(|wait| wait.as_secs_f64()),
@@ -121,6 +141,7 @@ fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
         dead_letters_error: delivery.letters_error,
         suspects: u64::try_from(health.metrics.suspects.get()).unwrap_or_default(),
         durability: durability.to_owned(),
+        when_full: when_full.to_owned(),
         queue_unavailable: queue.unavailable(),
         recovered: counts.recovered,
         enqueued: counts.enqueued,

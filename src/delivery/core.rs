@@ -4,11 +4,13 @@
 //! `retries` (to be sent as soon as the sink's clock allows), or a suspect with a clock of its own; a record that was
 //! given up is being buried until its dead letter is durable. All others were handed back in [`Effects`].
 //!
-//! `sending` says what leaves next, `answers` what an answer leads to, `reading` what is kept in memory.
+//! `sending` says what leaves next, `answers` what an answer leads to, `reading` what is kept in memory, `steering` what an
+//! operator may ask for.
 
 mod answers;
 mod reading;
 mod sending;
+mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -194,6 +196,7 @@ pub(super) struct Core {
     exhausted_at: RecordNumber,
     reading: Option<Reading>,
     read_again_at: Option<Instant>,
+    is_paused: bool,
     effects: Effects,
 }
 
@@ -237,6 +240,7 @@ impl Core {
             exhausted_at: RecordNumber(0),
             reading: None,
             read_again_at: None,
+            is_paused: false,
             effects: Effects::default(),
         }
     }
@@ -244,6 +248,9 @@ impl Core {
     /// When to look again although nothing happened; later than `now` once everything that may be sent and read
     /// now has been asked for.
     pub(super) fn wake_at(&mut self, now: Instant) -> Option<Instant> {
+        if self.is_paused {
+            return None;
+        }
         let send_at = if self.pace.is_failing() {
             // A probe that is due and did not leave waits for a record.
             self.pace.probe_at().filter(|at| *at > now)
@@ -278,6 +285,18 @@ impl Core {
     /// What the caller must pass on; empty afterwards.
     pub(super) fn take_effects(&mut self) -> Effects {
         std::mem::take(&mut self.effects)
+    }
+
+    /// The records of an attempt that is not answered yet.
+    pub(super) fn records_of(&self, attempt: &Attempt) -> impl Iterator<Item = &Arc<StoredRecord>> {
+        let flight = self.in_flight.get(&attempt.batch.first());
+        let count = attempt.batch.numbers.len();
+        flight.into_iter().flat_map(move |flight| flight.lot.records().take(count))
+    }
+
+    /// How long until the next probe may leave, while the sink waits for one.
+    pub(super) fn next_probe_in(&self, now: Instant) -> Option<Duration> {
+        self.pace.probe_at().map(|at| at.saturating_duration_since(now))
     }
 
     /// Lots that fail while others are delivered.

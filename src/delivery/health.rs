@@ -1,4 +1,4 @@
-//! How a sink is doing: for `status`, `/metrics` and the log.
+//! How a sink is doing: for `status`, `/metrics` and the log; and what its operator wants of it.
 //!
 //! The log has one line per change of state. A sink that comes and goes faster than [`QUIET`] gets one line per that
 //! time, with the number of changes it stands for, and always one for the state it ends in.
@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::steering::Steering;
 use crate::clock::UnixMillis;
 use crate::metrics::SinkMetrics;
 use crate::name::SinkName;
+
+/// The `state` label of a sink that an operator has paused, whatever it did before.
+const PAUSED: &str = "paused";
 
 /// Least time between two log lines about one sink.
 const QUIET: Duration = Duration::from_secs(10);
@@ -51,14 +55,24 @@ pub struct SinkStatus {
     pub last_error: Option<String>,
     /// Why dead letters cannot be written; `None` while they can. Their records stay in the queue.
     pub letters_error: Option<String>,
+    /// Since when an operator keeps it from sending; the rest is what it did last.
+    pub paused_since: Option<UnixMillis>,
     next_attempt_at: Option<Instant>,
 }
 
 impl SinkStatus {
-    /// How long until the next probe may leave; `None` while `ok`.
+    /// One word for tables, JSON and the `state` label: [`SinkState::word`], or `paused`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        if self.paused_since.is_some() { PAUSED } else { self.state.word() }
+    }
+
+    /// How long until the next probe may leave; `None` while `ok` or paused.
     #[must_use]
     pub fn next_attempt_in(&self) -> Option<Duration> {
-        self.next_attempt_at.map(|at| at.saturating_duration_since(Instant::now()))
+        self.next_attempt_at
+            .filter(|_| self.paused_since.is_none())
+            .map(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -100,6 +114,7 @@ pub struct SinkHealth {
     name: SinkName,
     /// Its counters.
     pub metrics: SinkMetrics,
+    pub(super) steering: Steering,
     inner: Mutex<Inner>,
 }
 
@@ -113,11 +128,12 @@ impl SinkHealth {
             attempts: 0,
             last_error: None,
             letters_error: None,
+            paused_since: None,
             next_attempt_at: None,
         };
         let told = Told { state: SinkState::Ok, at: None, changes: 0 };
         let inner = Inner { status, told, recovered_after: 0, delay: Duration::ZERO };
-        Self { name, metrics, inner: Mutex::new(inner) }
+        Self { name, metrics, steering: Steering::default(), inner: Mutex::new(inner) }
     }
 
     /// The sink's name.
@@ -130,6 +146,37 @@ impl SinkHealth {
     #[must_use]
     pub fn status(&self) -> SinkStatus {
         self.lock().status.clone()
+    }
+
+    /// Stops sending, or keeps from it: what is in flight ends, everything else stays in the queue. False when it was
+    /// paused before.
+    pub fn pause(&self, since: UnixMillis) -> bool {
+        let mut inner = self.lock();
+        if inner.status.paused_since.is_some() {
+            return false;
+        }
+        inner.status.paused_since = Some(since);
+        self.steering.set_paused(true);
+        self.metrics.set_state(PAUSED);
+        info!(sink = %self.name, "sink paused: everything is kept in its queue");
+        true
+    }
+
+    /// Sends again. False when it was not paused.
+    pub fn resume(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.status.paused_since.take().is_none() {
+            return false;
+        }
+        self.steering.set_paused(false);
+        self.metrics.set_state(inner.status.state.word());
+        info!(sink = %self.name, "sink resumed");
+        true
+    }
+
+    /// Ends the wait for the next attempt, whatever asked for it.
+    pub fn retry_now(&self) {
+        self.steering.retry_now();
     }
 
     /// Notes a failure or a recovery.
@@ -157,7 +204,7 @@ impl SinkHealth {
             inner.status.state = state;
             inner.status.since = UnixMillis::now();
             inner.told.changes += 1;
-            self.metrics.set_state(state.word());
+            self.metrics.set_state(inner.status.word());
         }
         self.tell(&mut inner, now);
     }

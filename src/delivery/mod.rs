@@ -19,6 +19,8 @@ mod preview;
 mod request;
 mod retry;
 mod size;
+mod steering;
+mod telling;
 mod window;
 mod worker;
 

@@ -32,6 +32,19 @@ pub(super) enum Outcome {
     Suspend(Trouble),
 }
 
+impl Outcome {
+    /// What is wrong, where something is.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { trouble, .. }
+            | Self::Split(trouble)
+            | Self::Reject(trouble)
+            | Self::Suspend(trouble) => Some(trouble),
+        }
+    }
+}
+
 /// A request that was not delivered, for an operator and for the dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {

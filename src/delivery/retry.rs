@@ -112,6 +112,13 @@ impl Pace {
         }
     }
 
+    /// Ends the wait for the next probe.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        if let Phase::Waiting { until } = &mut self.phase {
+            *until = (*until).min(now);
+        }
+    }
+
     /// A request was delivered. Says how many failures in a row that ends, when it ends some.
     pub(super) fn succeeded(&mut self, departure: Epoch) -> Option<u32> {
         if departure != self.epoch {

@@ -20,12 +20,15 @@ use super::core::{AgeNow, Attempt, Burial, Core, Effects, Event};
 use super::health::SinkHealth;
 use super::outcome::{TransportError, classify};
 use super::request::Renderer;
+use super::steering::Wishes;
+use super::telling::{Telling, tell_of_letters};
 use crate::clock::UnixMillis;
 use crate::config;
 use crate::name::SinkName;
 use crate::store::{
     DeadLetter, DeadLetterReason, DeadLetters, Queue, RecordNumber, StoreError, StoredRecord,
 };
+use crate::tail::Tail;
 use crate::units::period_text;
 
 /// Waits before dead letters that could not be written are tried again.
@@ -53,6 +56,8 @@ pub struct SinkContext {
     pub node: Arc<str>,
     /// Its state for `status`, its metrics, its log lines.
     pub health: Arc<SinkHealth>,
+    /// Who looks on.
+    pub tail: Tail,
     /// Cancelled when the worker shall stop.
     pub stop: CancellationToken,
 }
@@ -63,6 +68,7 @@ pub struct SinkContext {
 /// the same reason.
 pub async fn run(context: SinkContext) {
     let mut worker = Worker::new(context);
+    worker.follow(now());
     while let Some(happening) = worker.next_happening().await {
         worker.apply(happening);
     }
@@ -89,6 +95,8 @@ enum Happening {
     Buried(Vec<RecordNumber>, DeadLetterReason),
     /// There may be more to read, or a moment has come.
     Look,
+    /// An operator asks for something.
+    Steered,
 }
 
 struct Worker {
@@ -105,6 +113,10 @@ struct Worker {
     age_max: Option<Duration>,
     policy: config::StatusPolicy,
     health: Arc<SinkHealth>,
+    wishes: watch::Receiver<Wishes>,
+    /// What was followed last.
+    followed: Wishes,
+    tail: Tail,
     requests: RequestCounters,
     request_duration: Histogram,
     delivery_latency: Histogram,
@@ -113,8 +125,8 @@ struct Worker {
 
 impl Worker {
     fn new(context: SinkContext) -> Self {
-        let SinkContext { name, config, client, queue, dead_letters, store_id, node, health, stop } =
-            context;
+        let SinkContext { name, config, client, queue, dead_letters, .. } = context;
+        let SinkContext { store_id, node, health, tail, stop, .. } = context;
         let metrics = &health.metrics;
         let dropped_headers = metrics.headers_dropped.clone();
         let renderer = Renderer::new(&name, &config, &store_id, node, dropped_headers);
@@ -134,7 +146,10 @@ impl Worker {
             requests: RequestCounters::new(&health),
             request_duration: metrics.request_duration.clone(),
             delivery_latency: metrics.delivery_latency.clone(),
+            wishes: health.steering.wishes(),
+            followed: Wishes::default(),
             health,
+            tail,
             stop,
         }
     }
@@ -154,6 +169,7 @@ impl Worker {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
+            Ok(()) = self.wishes.changed() => Some(Happening::Steered),
             Some(ended) = self.in_flight.next() => Some(Happening::Ended(ended)),
             Some(read) = OptionFuture::from(self.reading.as_mut()) => Some(Happening::Read(read)),
             Some((numbers, reason)) = self.burying.next() => Some(Happening::Buried(numbers, reason)),
@@ -177,8 +193,18 @@ impl Worker {
                 self.core.apply(Event::Buried(numbers, reason), now);
             }
             Happening::Look => self.health.tell_late(now),
+            Happening::Steered => self.follow(now),
         }
         self.pass_on_effects();
+    }
+
+    fn follow(&mut self, now: Instant) {
+        let wishes = *self.wishes.borrow_and_update();
+        self.core.set_paused(wishes.paused);
+        if wishes.retries != self.followed.retries {
+            self.core.retry_now(now);
+        }
+        self.followed = wishes;
     }
 
     fn send(&mut self, now: Instant) {
@@ -202,18 +228,27 @@ impl Worker {
 
     fn ended(&mut self, ended: Ended, now: Instant) {
         self.request_duration.observe(ended.took.as_secs_f64());
-        let outcome = match ended.result {
+        let (status, outcome) = match ended.result {
             Ok(answer) => {
                 self.requests.count(answer.status);
                 let Answer { status, headers, excerpt } = answer;
-                classify(&self.policy, status, &headers, excerpt, UnixMillis::now())
+                let outcome = classify(&self.policy, status, &headers, excerpt, UnixMillis::now());
+                (Some(status.as_u16()), outcome)
             }
             Err(error) => {
                 self.requests.error.inc();
-                error.outcome()
+                (None, error.outcome())
             }
         };
+        let sink = self.health.name();
+        let telling = self.tail.audience().map(|audience| {
+            let (whose, answer) = ((sink, &*self.store_id), (status, &outcome));
+            Telling::begin(audience, &self.core, &ended.attempt, whose, answer, ended.took)
+        });
         self.core.apply(Event::Answered(ended.attempt, outcome), now);
+        if let Some(telling) = telling {
+            telling.end(sink, self.core.next_probe_in(now));
+        }
     }
 
     fn read_ended(&mut self, read: Result<Vec<Arc<StoredRecord>>, StoreError>, now: Instant) {
@@ -276,6 +311,7 @@ impl Worker {
         let numbers: Vec<_> = burial.records.iter().map(|record| record.number).collect();
         let letters = self.letters(burial, now);
         let (dead_letters, health) = (self.dead_letters.clone(), Arc::clone(&self.health));
+        let tail = self.tail.clone();
         self.burying.push(Box::pin(async move {
             let [mut delay, delay_max] = BURY_AGAIN;
             while let Err(error) = dead_letters.append(letters.clone()).await {
@@ -284,6 +320,7 @@ impl Worker {
                 delay = (delay * 2).min(delay_max);
             }
             health.letters_work();
+            tell_of_letters(&tail, &letters);
             (numbers, reason)
         }));
     }

@@ -4,6 +4,7 @@
 //! renders the same body. What a source cannot know (the publisher's client id on a plain MQTT subscription) is
 //! absent, never invented. Bodies are made by [`json`].
 
+mod excerpt;
 pub mod json;
 mod mint;
 
@@ -16,6 +17,7 @@ use crate::clock::UnixMillis;
 use crate::name::{RecordId, SourceName};
 use crate::topic::Topic;
 
+pub use excerpt::excerpt;
 pub use mint::MessageIds;
 
 /// Names of the kinds of event, as they stand in the `event` column (EMQX 5 names).

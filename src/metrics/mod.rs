@@ -72,7 +72,7 @@ pub struct SinkMetrics {
 pub const REQUEST_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "error"];
 
 /// States of a sink, the `state` label of `waypost_sink_state`; exactly one is 1.
-pub const SINK_STATES: [&str; 3] = ["ok", "retrying", "suspended"];
+pub const SINK_STATES: [&str; 4] = ["ok", "retrying", "suspended", "paused"];
 
 impl SinkMetrics {
     /// The counter of requests that ended with `class`.

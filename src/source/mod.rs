@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, MessageIds};
 use crate::name::SourceName;
+use crate::tail::Tail;
 use crate::topic::TopicFilter;
 
 pub use health::{Problem, SourceHealth, SourceState};
@@ -38,6 +39,8 @@ pub struct SourceContext {
     pub ids: Arc<MessageIds>,
     /// Its state for `status`, its metrics, its log lines.
     pub health: Arc<SourceHealth>,
+    /// Who looks on.
+    pub tail: Tail,
     /// Cancelled when the source shall stop.
     pub stop: CancellationToken,
 }

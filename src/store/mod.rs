@@ -15,6 +15,7 @@ mod letters;
 mod lock;
 mod opening;
 mod pace;
+mod pause_note;
 mod queue;
 mod quota;
 mod ranges;
@@ -48,6 +49,7 @@ pub use letters::{
     ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, DeadLetters, Exchanged,
     FoundLetter, LetterKey, LetterPage, Removal,
 };
+pub use pause_note::PauseNote;
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
 pub use session_note::{KnownSession, SessionNote};
 
@@ -204,6 +206,12 @@ impl Store {
     #[must_use]
     pub fn session_note(&self, source: &SourceName) -> SessionNote {
         SessionNote::of(&self.config.data_dir, source)
+    }
+
+    /// Where it is kept that a sink is paused.
+    #[must_use]
+    pub fn pause_note(&self, sink: &SinkName) -> PauseNote {
+        PauseNote::of(&self.config.data_dir, sink)
     }
 
     /// Opens the queue of a sink, repairing what a crash or damage left. A queue is opened once at a time.

@@ -55,10 +55,11 @@ impl SessionNote {
     }
 }
 
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes a small file anew, durably: it has the old text or the new one whatever happens.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)?;
-    // Names of sources have no dot.
+    // Names of sources and sinks have no dot.
     let unfinished = path.with_extension("new");
     let mut file = File::create(&unfinished)?;
     file.write_all(text)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules from the bottom up; those of one row may use each other.
 const LAYERS: [&[&str]; 9] = [
     &["access", "allocator", "clock", "name", "password", "signature", "topic", "units", "event"],
-    &["template", "rule", "metrics"],
+    &["template", "rule", "metrics", "tail"],
     &["config"],
     &["store", "tls"],
     &["source", "delivery"],

@@ -41,7 +41,9 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
         Commands:
           run            Run the gateway until SIGTERM or SIGINT
           check          Say everything that is wrong with a config file, and what would be right
-          status         Show what a running Waypost is doing
+          status         Show what a running Waypost is doing, and what is wrong
+          tail           Show events and what becomes of them, as it happens
+          sink           Pause a sink, let it go on, or end its wait
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
           rule           Try rules without a broker or a service, and look at their language

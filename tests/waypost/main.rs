@@ -37,5 +37,7 @@ mod requests;
 mod rules;
 mod sources;
 mod statuses;
+mod steering;
+mod tail;
 mod tutorial;
 mod vectors;

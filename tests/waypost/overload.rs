@@ -137,3 +137,24 @@ fn block_withholds_acknowledgements_until_there_is_room() {
     let dropped = gateway.metrics().sum("waypost_records_dropped_total", "sink=\"cloud\"");
     assert_eq!(dropped, 0.0);
 }
+
+#[test]
+fn the_queue_of_a_paused_sink_keeps_to_its_quota() {
+    let service = Server::start();
+    let port = free_port();
+    let gateway = gateway(port, &service, "drop_oldest");
+    assert!(gateway.run(&["sink", "pause", "cloud"]).status.success());
+    let fleet = Fleet::start(port);
+    eventually("all acknowledged", || fleet.acknowledged(), |count| *count == ALL);
+    let metrics = gateway.metrics();
+    metrics.assert_conservation();
+    let dropped = metrics.sum("waypost_records_dropped_total", "sink=\"cloud\"");
+    assert!(dropped > 400.0, "dropped {dropped}");
+    assert_eq!(received(&service), 0);
+
+    assert!(gateway.run(&["sink", "resume", "cloud"]).status.success());
+    gateway.drained("cloud");
+    assert_eq!(received(&service) as f64, ALL as f64 - dropped);
+    let newest = DEVICES.iter().all(|device| service.numbers(device).contains(&(MESSAGES - 1)));
+    assert!(newest, "the newest were dropped");
+}

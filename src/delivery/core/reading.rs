@@ -24,7 +24,7 @@ impl Core {
     ) -> Option<Read> {
         let is_news = appended > self.from && appended > self.exhausted_at;
         let may_read = self.read_again_at.is_none_or(|at| at <= now);
-        if self.reading.is_some() || !is_news || !may_read {
+        if self.reading.is_some() || !is_news || !may_read || self.is_paused {
             return None;
         }
         let records = if self.wants_records() {
@@ -54,6 +54,9 @@ impl Core {
     /// Whether more records would be read if the queue had them: the window is half empty, the sink works, and the
     /// oldest unsettled record is not too far behind; or it fails, and there is no other record to try.
     pub(in crate::delivery) fn wants_records(&mut self) -> bool {
+        if self.is_paused {
+            return false;
+        }
         let waiting = self.window.waiting();
         if self.pace.is_failing() {
             return waiting.records == 0

@@ -15,6 +15,9 @@ const LATEST_EVERY: u32 = 4;
 impl Core {
     /// The next request to send now, if one may leave. Its answer must come back as [`super::Event::Answered`].
     pub(in crate::delivery) fn next_attempt(&mut self, now: Instant) -> Option<Attempt> {
+        if self.is_paused {
+            return None;
+        }
         if let Some((lot, watch)) = self.due_suspect(now) {
             return Some(self.leave(lot, Role::Suspect(watch), now));
         }

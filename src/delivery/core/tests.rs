@@ -2,6 +2,7 @@
 
 mod policy;
 mod simulation;
+mod steering;
 
 use super::*;
 use crate::config::Order;

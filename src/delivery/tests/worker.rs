@@ -19,6 +19,7 @@ use crate::event::Record;
 use crate::metrics::Metrics;
 use crate::name::RuleName;
 use crate::store::{Queue, Store, StoreConfig};
+use crate::tail::Tail;
 use crate::template::Template;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,6 +66,7 @@ impl Rig {
             store_id: store.id().into(),
             node: "plant-7".into(),
             health: Arc::clone(&health),
+            tail: Tail::default(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(run(context));

@@ -11,6 +11,7 @@ use rmqtt::types::{Id, Publish, QoS};
 use super::translate;
 use crate::event::{Event, Qos};
 use crate::source::{Custody, Problem, SourceContext, SourceHealth, Verdict};
+use crate::tail;
 use crate::topic::Topic;
 
 /// Longest wait for custody before the message is refused. Beyond it devices give up on a silent connection anyway
@@ -68,6 +69,10 @@ impl Gate {
         let answer = if self.is_wanted(&topic) {
             self.take(translate::event(&self.context, id, address, topic, publish)).await
         } else {
+            if let Some(audience) = self.context.tail.audience() {
+                let event = translate::event(&self.context, id, address, topic, publish);
+                tail::tell_of_unwanted(&audience, &event);
+            }
             Answer::Acknowledge
         };
         match answer {

@@ -118,6 +118,7 @@ pub(super) fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<
         intake,
         ids: Arc::new(MessageIds::new()),
         health: Arc::new(SourceHealth::new(name, metrics)),
+        tail: crate::tail::Tail::default(),
         stop: CancellationToken::new(),
     };
     (context, incoming)

@@ -82,6 +82,7 @@ impl Rig {
             intake,
             ids: Arc::new(MessageIds::new()),
             health: health.clone(),
+            tail: crate::tail::Tail::default(),
             stop: stop.clone(),
         };
         let note = SessionNote::of(data_dir.path(), &context.name);
