@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod events;
 mod hash_password;
 mod import;
 mod input;
@@ -101,6 +102,9 @@ enum Command {
     /// Try rules without a broker or a service, and look at their language
     #[command(subcommand)]
     Rule(rule::RuleCommand),
+    /// Look at the events there are
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Try templates
     #[command(subcommand)]
     Template(template::TemplateCommand),
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Tail(arguments) => tail::tail(&arguments),
         Command::Sink(command) => sink::sink(&command),
         Command::Rule(command) => rule::rule(&command),
+        Command::Events(command) => events::events(&command),
         Command::Template(command) => template::template(&command),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Receive(arguments) => receive::receive(&arguments),

@@ -62,7 +62,7 @@ fn text(line: &Line, zone: &TimeZone) -> String {
             let times = if *records == 1 { String::new() } else { format!(" x{records}") };
             let sinks = sinks.join(", ");
             let shown = output.as_ref().unwrap_or(&event.payload);
-            ("matched", rule.as_str(), format!("-> {sinks}{times}  {}  {shown}", event.topic))
+            ("matched", rule.as_str(), format!("-> {sinks}{times}  {}  {shown}", subject(event)))
         }
         Happening::NotWanted { rule, event } => {
             ("not wanted", rule.as_str(), format!("its condition does not hold  {}", seen(event)))
@@ -123,7 +123,17 @@ fn cut(line: &str) -> String {
 }
 
 fn seen(event: &Seen) -> String {
-    format!("{}  {}", event.topic, event.payload)
+    format!("{}  {}", subject(event), event.payload)
+}
+
+/// The topic of a published message; of other events which one it is, and of whom.
+fn subject(event: &Seen) -> String {
+    let topic = event.topic.as_deref().unwrap_or_default();
+    if event.event == "message.publish" {
+        return topic.to_owned();
+    }
+    let parts = [event.event.as_str(), event.clientid.as_deref().unwrap_or_default(), topic];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn answer(request: &Request) -> String {

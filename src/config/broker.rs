@@ -6,10 +6,14 @@ use std::num::NonZeroUsize;
 use super::reader::{Table, Value};
 use super::{AccessAction, AccessRule, BrokerSource, BrokerUser};
 use crate::access::TopicPattern;
+use crate::event::EventKind;
 use crate::password::PasswordHash;
 
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 const RETAINED_MESSAGES: usize = 10_000;
+
+/// The kinds of event that the embedded broker gives.
+pub(super) const EVENTS: &[EventKind] = &[EventKind::MessagePublish];
 
 pub(super) fn source(table: &mut Table<'_>) -> Option<BrokerSource> {
     let listen = table.require("listen", "[\"127.0.0.1:1883\"]");

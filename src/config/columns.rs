@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::Config;
 use super::reader::Reader;
 use super::words::{known_words, nearest};
-use crate::event::json::COLUMNS;
+use crate::event::EventKind;
 use crate::name::RuleName;
-use crate::rule::Rule;
+use crate::rule::{Rule, events};
 
 /// What every record has, whatever its rule selects.
 const RECORD_ID: &str = "record_id";
@@ -34,7 +34,7 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config) {
             config.rules.iter().filter(|(_, rule)| feeds(rule, &place.key)).collect();
         let (with, without): (Vec<_>, Vec<_>) =
             rules.iter().partition(|(_, rule)| gives(rule, &place.column));
-        let always = place.column == RECORD_ID || COLUMNS.contains(&place.column.as_str());
+        let always = place.column == RECORD_ID || of_messages().contains(&place.column.as_str());
         if rules.is_empty() && always {
             continue;
         }
@@ -68,13 +68,18 @@ fn gives(rule: &Rule, column: &str) -> bool {
 }
 
 fn selected(rule: &Rule) -> Vec<String> {
-    let all = || COLUMNS.map(str::to_owned).to_vec();
+    let all = || events::template_names(&rule.events).into_iter().map(str::to_owned).collect();
     rule.program.as_ref().map_or_else(all, |program| program.output_names())
+}
+
+/// What a sink can count on that no rule feeds.
+fn of_messages() -> Vec<&'static str> {
+    events::template_names(&[EventKind::MessagePublish])
 }
 
 fn unknown(column: &str, rules: &[(&RuleName, &Rule)]) -> String {
     let known: BTreeSet<String> = if rules.is_empty() {
-        COLUMNS.map(str::to_owned).into()
+        of_messages().into_iter().map(str::to_owned).collect()
     } else {
         rules.iter().flat_map(|(_, rule)| selected(rule)).collect()
     };
@@ -85,8 +90,10 @@ fn unknown(column: &str, rules: &[(&RuleName, &Rule)]) -> String {
     } else {
         format!("there is no column `{column}` in an event")
     };
+    let kinds: Vec<_> = rules.iter().flat_map(|(_, rule)| rule.events.iter().copied()).collect();
+    let in_bodies = if rules.is_empty() { of_messages() } else { events::template_names(&kinds) };
     let order =
-        |name: &&str| COLUMNS.iter().position(|column| column == name).unwrap_or(COLUMNS.len());
+        |name: &&str| in_bodies.iter().position(|column| column == name).unwrap_or(in_bodies.len());
     let mut in_order: Vec<&str> = names().collect();
     in_order.sort_by_key(order);
     match nearest(column, names()) {

@@ -8,6 +8,7 @@ mod bodies;
 mod broker;
 mod columns;
 mod connector;
+mod events;
 mod gateway;
 mod lint;
 mod listener;
@@ -109,6 +110,7 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
         failed_tests: Vec::new(),
     };
     columns::check(reader, &config);
+    events::check(reader, &config);
     lint::check(reader, &config, &connectors);
     config
 }

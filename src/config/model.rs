@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::policy::{Canary, StatusPolicy};
 use super::report::Finding;
-use crate::event::json::{PayloadAs, UndefinedAs};
+use crate::event::json::{EventFormat, PayloadAs, UndefinedAs};
 use crate::name::{ConnectorName, RuleName, SinkName, SourceName};
 pub use crate::rule::Rule;
 use crate::template::Template;
@@ -382,6 +382,8 @@ pub struct Request {
     pub compression: Compression,
     /// Body of one record, or what stands for it in a batch; the JSON of the event when absent.
     pub body: Option<Template>,
+    /// Whose default body it is.
+    pub event_format: EventFormat,
     /// Form of the payload in bodies.
     pub payload_as: PayloadAs,
     /// Form of unknown columns in bodies.

@@ -8,33 +8,11 @@ use super::connector::Connectors;
 use super::reader::{Table, Value};
 use super::rule_sql::SqlRule;
 use super::words::{known_words, nearest};
-use super::{Rule, Sink, sink};
+use super::{Rule, Sink, events, sink};
 use crate::event::EventKind;
 use crate::name::{RuleName, SinkName, SourceName};
+use crate::rule::Narrowed;
 use crate::topic::TopicFilter;
-
-/// Events of EMQX that this version does not have.
-const EVENTS_ABSENT: [&str; 19] = [
-    "message.delivered",
-    "message.acked",
-    "message.dropped",
-    "delivery.dropped",
-    "client.connect",
-    "client.connected",
-    "client.disconnected",
-    "client.connack",
-    "client.ping",
-    "client.subscribe",
-    "client.unsubscribe",
-    "client.check_authz_complete",
-    "client.check_authn_complete",
-    "session.created",
-    "session.resumed",
-    "session.terminated",
-    "session.subscribed",
-    "session.unsubscribed",
-    "schema.validation_failed",
-];
 
 /// What can be named elsewhere in the file, also where its own table is wrong.
 pub(super) struct Names {
@@ -98,6 +76,9 @@ pub(super) fn rules_and_sinks(
         }
         routes.add_webhook(name, &value);
     }
+    for rule in routes.rules.values_mut().filter(|rule| rule.program.is_none()) {
+        rule.narrowed = events::narrowed(rule, &routes.sinks);
+    }
     (routes.rules, routes.sinks)
 }
 
@@ -117,7 +98,7 @@ impl Routes<'_> {
         let Some(mut table) = value.table() else { return };
         let sources = self.sources(&mut table);
         let sql = table.sql();
-        let plain = (!table.has("sql")).then(|| topics(&mut table));
+        let plain = (!table.has("sql")).then(|| events_and_topics(&mut table));
         let sinks = table.require("sinks", "[\"cloud\"]").and_then(|value| {
             value.some("a rule without a sink would do nothing", |element| self.sink_name(element))
         });
@@ -131,11 +112,12 @@ impl Routes<'_> {
                     test.run(&program);
                 }
                 let program = Some(Arc::new(program));
-                Rule { sources, events, topics, program, sinks }
+                Rule { sources, events, topics, narrowed: Narrowed::Published, program, sinks }
             }
-            (None, topics) => {
-                let (events, topics) = (EventKind::ALL.to_vec(), topics.unwrap_or_default());
-                Rule { sources, events, topics, program: None, sinks }
+            (None, plain) => {
+                let (events, topics) = plain.unwrap_or_default();
+                let narrowed = Narrowed::Messages;
+                Rule { sources, events, topics, narrowed, program: None, sinks }
             }
         };
         self.rules.insert(name, rule);
@@ -145,10 +127,7 @@ impl Routes<'_> {
         let rule_name = value.name(name, RuleName::new);
         let Some(mut table) = value.table() else { return };
         let sources = self.sources(&mut table);
-        let events = table.or("events", EventKind::ALL.to_vec(), |value| {
-            value.some("leave it out for every event there is", event_kind)
-        });
-        let topics = topics(&mut table);
+        let (events, topics) = events_and_topics(&mut table);
         let sink_name = if let Some(named) = table.get("sink") {
             only_here(&mut table);
             self.sink_name(&named)
@@ -157,10 +136,9 @@ impl Routes<'_> {
         };
         table.finish();
         if let (Some(rule_name), Some(sink_name)) = (rule_name, sink_name) {
-            self.rules.insert(
-                rule_name,
-                Rule { sources, events, topics, program: None, sinks: vec![sink_name] },
-            );
+            let (narrowed, sinks) = (Narrowed::Messages, vec![sink_name]);
+            let rule = Rule { sources, events, topics, narrowed, program: None, sinks };
+            self.rules.insert(rule_name, rule);
         }
     }
 
@@ -210,30 +188,18 @@ impl Value<'_> {
     }
 }
 
+fn events_and_topics(table: &mut Table<'_>) -> (Vec<EventKind>, Vec<TopicFilter>) {
+    let events = table.events();
+    events::check_topics(table, &events);
+    (events, topics(table))
+}
+
 fn topics(table: &mut Table<'_>) -> Vec<TopicFilter> {
     let all = || vec![TopicFilter::new("#").expect("`#` is a filter")];
     let topics = table.get("topics").and_then(|value| {
         value.some("leave it out for every topic", |element| element.parsed(TopicFilter::new))
     });
     topics.unwrap_or_else(all)
-}
-
-fn event_kind(value: &Value<'_>) -> Option<EventKind> {
-    let name = value.text()?;
-    let known = EventKind::ALL.into_iter().find(|kind| kind.name() == name);
-    if known.is_some() {
-        return known;
-    }
-    let there = known_words(EventKind::ALL.iter().map(|kind| kind.name()));
-    if EVENTS_ABSENT.contains(&&*name) {
-        return value
-            .wrong(format!("this version of Waypost does not have `{name}`; it has {there}"));
-    }
-    let advice = match nearest(&name, EventKind::ALL.iter().map(|kind| kind.name())) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("known are {there}"),
-    };
-    value.wrong(format!("there is no event `{name}`; {advice}"))
 }
 
 /// With `sink = "NAME"`, the keys of a sink stand there and not here.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::reader::{Table, Value};
 use crate::event::EventKind;
-use crate::rule::events::{EVENT_TOPICS, topic_in_use};
+use crate::rule::events::{self, topic_in_use};
 use crate::rule::program::Program;
 use crate::topic::TopicFilter;
 
@@ -21,10 +21,12 @@ impl Table<'_> {
     /// `sql`, beside which there is no `topics`; nothing when it is wrong.
     pub(super) fn sql(&mut self) -> Option<SqlRule> {
         let sql = self.get("sql")?;
-        if let Some(topics) = self.get("topics") {
-            topics.wrong_key(
-                "the topics of a rule with `sql` stand in its `FROM`; leave one of the two out",
-            );
+        for key in ["topics", "events"] {
+            if let Some(value) = self.get(key) {
+                value.wrong_key(format!(
+                    "the {key} of a rule with `sql` stand in its `FROM`; leave one of the two out"
+                ));
+            }
         }
         sql.sql()
     }
@@ -42,41 +44,28 @@ impl Value<'_> {
                 return None;
             }
         };
-        let (of_events, topics): (Vec<_>, Vec<_>) = program
-            .topics()
-            .iter()
-            .cloned()
-            .partition(|topic| topic.as_str().starts_with("$events/"));
+        let of_message = |topic: &&TopicFilter| !topic.as_str().starts_with(events::PREFIX);
+        let topics = program.topics().iter().filter(of_message).cloned().collect();
+        let events = events::kinds_of(program.topics());
         for topic in &program.tree().topics {
             self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
         }
         self.warn_of_names(&program);
-        let mut events = Vec::new();
-        if !topics.is_empty() {
-            events.push(EventKind::MessagePublish);
-        } else if !of_events.is_empty() {
-            self.reader.warn_of(
-                &self.path,
-                "this rule wants events that this version of Waypost does not have yet: it will match nothing",
-            );
-        }
         Some(SqlRule { program, topics, events })
     }
 
     /// Tells of a topic under `$events/` that no event has.
     fn look_at_event_topic(&self, topic: &str, span: Range<usize>) {
         let topic = topic_in_use(topic);
-        let known =
-            || EVENT_TOPICS.iter().flat_map(|known| known.old.into_iter().chain([known.topic]));
-        if !topic.starts_with("$events/")
+        if !topic.starts_with(events::PREFIX)
             || topic.contains(['+', '#'])
-            || known().any(|known| known == topic)
+            || events::topics().any(|known| known == topic)
         {
             return;
         }
-        let advice = match super::words::nearest(&topic, known()) {
+        let advice = match super::words::nearest(&topic, events::topics()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => "the reference of the rules lists the events".to_owned(),
+            None => "`waypost events list` has them".to_owned(),
         };
         self.wrong_inside(span, format!("there is no event `{topic}`; {advice}"));
     }

@@ -12,7 +12,8 @@ use super::{
     BATCH_COLUMNS, Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request,
     Retry, Secret, Sink, Timeouts, WhenFull, policy,
 };
-use crate::event::json::{PayloadAs, UndefinedAs};
+use crate::event::catalogue::Profile;
+use crate::event::json::{EventFormat, PayloadAs, UndefinedAs};
 use crate::signature::SigningKey;
 use crate::template::{Template, join_path};
 
@@ -26,7 +27,7 @@ const QUEUE_BYTES_DEFAULT_MAX: u64 = 4 << 30;
 pub const QUEUE_BYTES_MIN: u64 = 16 * MIB;
 
 /// Every key of a sink: with `sink = "NAME"` none of them may stand in a webhook.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 26] = [
     "connector",
     "url",
     "tls",
@@ -40,6 +41,8 @@ pub(super) const KEYS: [&str; 24] = [
     "body",
     "sign",
     "compression",
+    "event_format",
+    "emqx4_profile",
     "payload_as",
     "undefined_as",
     "batch",
@@ -127,6 +130,7 @@ fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Reques
         ("text", PayloadAs::Text),
         ("json", PayloadAs::Json),
         ("base64", PayloadAs::Base64),
+        ("base62", PayloadAs::Base62),
     ];
     let payload_as = table.or("payload_as", PayloadAs::Auto, |value| value.word(&payload_forms));
     let undefined_forms = [
@@ -134,8 +138,9 @@ fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Reques
         ("null", UndefinedAs::Null),
         ("absent", UndefinedAs::Absent),
     ];
+    let event_format = event_format(table);
     let undefined_as =
-        table.or("undefined_as", UndefinedAs::Undefined, |value| value.word(&undefined_forms));
+        table.or("undefined_as", event_format.undefined_as(), |value| value.word(&undefined_forms));
     let Connector { url, url_path, headers, .. } = connector?;
     let Headers { templates: headers, credentials } = headers;
     if let (Some(value), true) = (&path_value, url.query().is_some()) {
@@ -159,9 +164,25 @@ fn request(table: &mut Table<'_>, connector: Option<Connector>) -> Option<Reques
         signing_keys,
         compression,
         body,
+        event_format,
         payload_as,
         undefined_as,
     })
+}
+
+/// `event_format`, with `emqx4_profile` where it is EMQX 4's.
+fn event_format(table: &mut Table<'_>) -> EventFormat {
+    let formats =
+        [("emqx5", EventFormat::Emqx5), ("emqx4", EventFormat::Emqx4(Profile::default()))];
+    let format = table.or("event_format", EventFormat::default(), |value| value.word(&formats));
+    let Some(profile) = table.get("emqx4_profile") else { return format };
+    if format == EventFormat::Emqx5 {
+        profile.warn_of_key("has no effect: it is for `event_format = \"emqx4\"`");
+    }
+    match (format, profile.word(&[("code", Profile::Code), ("docs", Profile::Docs)])) {
+        (EventFormat::Emqx4(_), Some(profile)) => EventFormat::Emqx4(profile),
+        _ => format,
+    }
 }
 
 /// One secret, or a list of some.

@@ -38,6 +38,7 @@ pub(super) fn source_contexts(
         let context = SourceContext {
             name: name.clone(),
             subscriptions: router.subscriptions(name),
+            kinds: router.kinds(name),
             intake: intake.clone(),
             ids: Arc::clone(&ids),
             health: Arc::clone(health.get(name)?),

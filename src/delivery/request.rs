@@ -137,14 +137,19 @@ impl Renderer {
                 Form::Around { template: template.clone(), separator: separator.clone() }
             }
         };
-        let (payload_as, undefined_as) = (request.payload_as, request.undefined_as);
+        let format = BodyFormat {
+            events: request.event_format,
+            payload_as: request.payload_as,
+            undefined_as: request.undefined_as,
+            node,
+        };
         let mut renderer = Self {
             sink: sink.clone(),
             headers: Vec::new(),
             form,
             frame_bytes: 0,
             shows_record_id: false,
-            format: BodyFormat { payload_as, undefined_as, node },
+            format,
             bytes_max: config.batch.bytes_max.get(),
             id_prefix: record_id(store_id, sink, RecordNumber(0))
                 .as_str()

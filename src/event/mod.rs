@@ -2,173 +2,167 @@
 //!
 //! An [`Event`] is complete when it is built: nothing is looked up later, so a record read back after a restart
 //! renders the same body. What a source cannot know (the publisher's client id on a plain MQTT subscription) is
-//! absent, never invented. Bodies are made by [`json`].
+//! absent, never invented. Bodies are made by [`json`], and all that there is to say of a kind of event, its columns
+//! first, stands in the [`catalogue`].
+//!
+//! # How a source makes an event
+//! A published message is a [`Message`], which is never written as JSON before a body is: `Event::published(source, at,
+//! message)`. Everything else, and a message of which the source knows more than a [`Message`] can hold (the node or the
+//! attributes that a broker's own webhook tells), is an [`Occurrence`]: a kind, and the values of its columns by their
+//! EMQX 5 names, with the payload beside them where the kind has one.
+//! ```
+//! use serde_json::json;
+//! use waypost::clock::UnixMillis;
+//! use waypost::event::{Event, EventKind, Occurrence};
+//! use waypost::name::SourceName;
+//!
+//! let occurrence = Occurrence::new(EventKind::ClientConnected)
+//!     .with("clientid", "c1")
+//!     .with("keepalive", 60)
+//!     .with("conn_props", json!({ "User-Property": {} }));
+//! let event = Event::of(SourceName::new("local").unwrap(), UnixMillis::now(), occurrence);
+//! assert_eq!(event.order_key(), "c1");
+//! ```
+//! A column that is left out is unknown, and `undefined_as` says how bodies show it. Columns that the catalogue does not
+//! have for the kind are kept and stand in bodies behind those that it has. `timestamp` and `node` are Waypost's own unless
+//! they are given. Events of one client leave in the order in which they were handed over, since `clientid` is their
+//! [order key](Event::order_key). Which kinds some rule wants of a source is in `SourceContext::kinds`: others need not be
+//! made. What cannot be acknowledged goes to the intake with `Custody::none()`, and is as durable from then on.
 
+pub mod catalogue;
 mod excerpt;
 pub mod json;
+mod kind;
+mod message;
 mod mint;
+mod occurrence;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::name::{RecordId, SourceName};
-use crate::topic::Topic;
 
 pub use excerpt::excerpt;
+pub use kind::{EventKind, Subject};
+pub use message::{Message, PublishProperties, Qos};
 pub use mint::MessageIds;
+pub use occurrence::Occurrence;
 
-/// Names of the kinds of event, as they stand in the `event` column (EMQX 5 names).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// A message was published.
-    MessagePublish,
-}
-
-impl EventKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 1] = [Self::MessagePublish];
-
-    /// The name in the `event` column and in the config.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MessagePublish => "message.publish",
-        }
-    }
-}
-
-/// MQTT quality of service as published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Qos {
-    /// 0: no acknowledgement, outside the custody promise.
-    AtMostOnce = 0,
-    /// 1: PUBACK.
-    AtLeastOnce = 1,
-    /// 2: PUBREC, PUBREL, PUBCOMP.
-    ExactlyOnce = 2,
-}
-
-impl Qos {
-    /// 0, 1 or 2.
-    #[must_use]
-    pub const fn level(self) -> u8 {
-        match self {
-            Self::AtMostOnce => 0,
-            Self::AtLeastOnce => 1,
-            Self::ExactlyOnce => 2,
-        }
-    }
-
-    /// The quality of service of a level; `None` past 2.
-    #[must_use]
-    pub const fn from_level(level: u8) -> Option<Self> {
-        match level {
-            0 => Some(Self::AtMostOnce),
-            1 => Some(Self::AtLeastOnce),
-            2 => Some(Self::ExactlyOnce),
-            _ => None,
-        }
-    }
-}
-
-/// MQTT 5 properties of a PUBLISH that EMQX shows in `pub_props`, in wire order where order matters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PublishProperties {
-    /// `Payload-Format-Indicator`: 0 bytes, 1 UTF-8 text.
-    pub payload_format_indicator: Option<u8>,
-    /// `Message-Expiry-Interval`, seconds.
-    pub message_expiry_interval: Option<u32>,
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// `Response-Topic`.
-    pub response_topic: Option<String>,
-    /// `Correlation-Data`.
-    pub correlation_data: Option<Bytes>,
-    /// `User-Property`, duplicates kept.
-    pub user_properties: Vec<(String, String)>,
-}
-
-impl PublishProperties {
-    /// Whether there is nothing in it, as for every MQTT 3 client.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// One published message and what its source knows of it (EMQX event `message.publish`).
+/// Something that happened, and what its source knows of it.
 ///
 /// Shared between the queues it is routed to: hold it in an [`Arc`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Message id, 32 hex digits when shown; minted here, as EMQX mints its own.
-    pub id: [u8; 16],
-    /// The source that took the message.
+    /// The source that took note of it.
     pub source: SourceName,
-    /// When Waypost took the message.
+    /// When it did: the column `timestamp`, unless the source has another.
     pub received_at: UnixMillis,
-    /// Where it was published.
-    pub topic: Topic,
-    /// Payload as it came.
-    pub payload: Bytes,
-    /// As delivered to Waypost: a subscription may have lowered it.
-    pub qos: Qos,
-    /// The retain flag as delivered.
-    pub retain: bool,
-    /// The broker or device sent this message before: marked, never trusted to mean a duplicate.
-    pub dup: bool,
-    /// The publisher's client id, where the source knows it.
-    pub client_id: Option<Arc<str>>,
-    /// The publisher's user name, where the source knows it.
-    pub username: Option<Arc<str>>,
-    /// The publisher's address, where the source knows it.
-    pub peer: Option<SocketAddr>,
-    /// MQTT 5 properties; `None` when there are none.
-    pub properties: Option<Box<PublishProperties>>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A message was published.
+    Published(Message),
+    /// Anything there is a kind for.
+    Other(Box<Occurrence>),
 }
 
 impl Event {
+    /// A message was published.
+    #[must_use]
+    pub const fn published(source: SourceName, received_at: UnixMillis, message: Message) -> Self {
+        Self { source, received_at, what: What::Published(message) }
+    }
+
+    /// Anything happened.
+    #[must_use]
+    pub fn of(source: SourceName, received_at: UnixMillis, occurrence: Occurrence) -> Self {
+        Self { source, received_at, what: What::Other(Box::new(occurrence)) }
+    }
+
     /// The kind of this event.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
-        EventKind::MessagePublish
+        match &self.what {
+            What::Published(_) => EventKind::MessagePublish,
+            What::Other(occurrence) => occurrence.kind(),
+        }
     }
 
-    /// The key under which order is kept: the client id where it is known, otherwise the topic.
+    /// The published message, where it is one and nothing more.
+    #[must_use]
+    pub const fn message(&self) -> Option<&Message> {
+        match &self.what {
+            What::Published(message) => Some(message),
+            What::Other(_) => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn message_mut(&mut self) -> &mut Message {
+        match &mut self.what {
+            What::Published(message) => message,
+            What::Other(_) => panic!("no published message"),
+        }
+    }
+
+    /// The topic, or topic filter, of kinds that have one and where the source knows it.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        match &self.what {
+            What::Published(message) => Some(message.topic.as_str()),
+            What::Other(occurrence) => occurrence.text("topic"),
+        }
+    }
+
+    /// What was published, of kinds that have that and where the source knows it.
+    #[must_use]
+    pub const fn payload(&self) -> Option<&Bytes> {
+        match &self.what {
+            What::Published(message) => Some(&message.payload),
+            What::Other(occurrence) => occurrence.payload(),
+        }
+    }
+
+    /// The client id: of the publisher, of the receiver where there is one, or of whom it is about.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        match &self.what {
+            What::Published(message) => message.client_id.as_deref(),
+            What::Other(occurrence) => occurrence.text("clientid"),
+        }
+    }
+
+    /// The key under which order is kept: the client id where it is known, otherwise the topic, otherwise the kind.
     #[must_use]
     pub fn order_key(&self) -> &str {
-        self.client_id.as_deref().unwrap_or_else(|| self.topic.as_str())
+        self.client_id().or_else(|| self.topic()).unwrap_or_else(|| self.kind().name())
     }
 
-    /// The event without what an output stands for: its payload and properties. Order, age and place are kept.
+    /// The event without what an output stands for: its payload and most columns. Order, age and place are kept.
     #[must_use]
     pub fn without_content(&self) -> Self {
-        Self { payload: Bytes::new(), properties: None, ..self.clone() }
+        let what = match &self.what {
+            What::Published(message) => What::Published(message.without_content()),
+            What::Other(occurrence) => What::Other(Box::new(occurrence.without_content())),
+        };
+        Self { source: self.source.clone(), received_at: self.received_at, what }
     }
 
     /// Bytes this event takes in memory, for bounds: payload, texts and a flat share for the rest.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         const FIXED: usize = 256;
-        let properties = self.properties.as_ref().map_or(0, |properties| {
-            let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-            let users: usize =
-                properties.user_properties.iter().map(|(key, value)| key.len() + value.len()).sum();
-            text(&properties.content_type)
-                + text(&properties.response_topic)
-                + properties.correlation_data.as_ref().map_or(0, Bytes::len)
-                + users
-        });
         FIXED
-            + self.payload.len()
-            + self.topic.as_str().len()
-            + self.client_id.as_ref().map_or(0, |id| id.len())
-            + self.username.as_ref().map_or(0, |name| name.len())
-            + properties
+            + match &self.what {
+                What::Published(message) => message.memory_bytes(),
+                What::Other(occurrence) => occurrence.memory_bytes(),
+            }
     }
 }
 

@@ -27,9 +27,9 @@ use self::index::TopicIndex;
 use self::program::{Input, Outcome, Program};
 use self::run::RunError;
 use self::value::Value;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Subject, What};
 use crate::name::{RuleName, SinkName, SourceName};
-use crate::topic::TopicFilter;
+use crate::topic::{TopicFilter, levels_match};
 
 /// `[rules.NAME]` or the rule of a `[webhooks.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +38,39 @@ pub struct Rule {
     pub sources: Vec<SourceName>,
     /// Kinds of event it wants.
     pub events: Vec<EventKind>,
-    /// Topic filters of message events.
+    /// Topic filters of the events that `narrowed` says.
     pub topics: Vec<TopicFilter>,
+    /// Which events have to have one of the topics.
+    pub narrowed: Narrowed,
     /// What it makes of an event, in SQL; without it the event goes on as it is.
     pub program: Option<Arc<Program>>,
     /// Where matches go. Not empty.
     pub sinks: Vec<SinkName>,
+}
+
+/// Which events a rule's topics filter; clients have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Narrowed {
+    /// Published messages, as in `FROM`.
+    Published,
+    /// All events of messages, as in EMQX 5's webhook.
+    Messages,
+    /// Those of subscriptions, too, as in EMQX 4's webhook plugin.
+    MessagesAndSubscriptions,
+}
+
+impl Narrowed {
+    /// Whether an event of this kind has to have one of the topics.
+    #[must_use]
+    pub fn concerns(self, kind: EventKind) -> bool {
+        match self {
+            Self::Published => kind == EventKind::MessagePublish,
+            Self::Messages => kind.subject() == Subject::Message,
+            Self::MessagesAndSubscriptions => {
+                matches!(kind.subject(), Subject::Message | Subject::Subscription)
+            }
+        }
+    }
 }
 
 /// All rules, ready for use.
@@ -69,6 +96,7 @@ struct RouterRule {
     name: RuleName,
     kinds: Box<[EventKind]>,
     topics: Box<[TopicFilter]>,
+    narrowed: Narrowed,
     program: Option<Arc<Program>>,
     /// Without duplicates.
     sinks: Box<[SinkName]>,
@@ -150,11 +178,27 @@ impl Router {
         EventColumns::new(event, &self.node)
     }
 
-    /// The rules that want `event`. An event of a source that the config does not have matches nothing.
+    /// The rules that want `event`. An event of a source that the config does not have matches nothing, unless it is
+    /// the gateway's own, which is every rule's to want.
     pub fn route(&self, event: &Event) -> impl Iterator<Item = Match<'_>> {
         let kind = event.kind();
-        let of_topic = |source: &SourceRules| source.by_topic.matches(&event.topic);
-        let indices = self.by_source.get(&event.source).map(of_topic).unwrap_or_default();
+        let indices = match &event.what {
+            _ if kind == EventKind::GatewayStatus => (0..self.rules.len()).collect(),
+            // The hot path: by topic, whatever the number of rules.
+            What::Published(message) => {
+                let of_topic =
+                    |source: &SourceRules| source.by_topic.matches(message.topic.as_str());
+                self.by_source.get(&event.source).map(of_topic).unwrap_or_default()
+            }
+            What::Other(_) => {
+                let all = self.by_source.get(&event.source).map(|rules| rules.all.to_vec());
+                let mut indices = all.unwrap_or_default();
+                indices.retain(|index| {
+                    self.rules.get(*index).is_some_and(|rule| rule.has_topic_of(event))
+                });
+                indices
+            }
+        };
         let rules = indices.into_iter().filter_map(|index| Some((index, self.rules.get(index)?)));
         rules.filter(move |(_, rule)| rule.kinds.contains(&kind)).map(|(index, rule)| Match {
             index,
@@ -162,6 +206,20 @@ impl Router {
             sinks: &rule.sinks,
             program: rule.program.as_deref(),
         })
+    }
+
+    /// The kinds of event that rules want of `source`: others need not be made.
+    #[must_use]
+    pub fn kinds(&self, source: &SourceName) -> Vec<EventKind> {
+        let wanted =
+            |kind: &EventKind| self.of_source(source).any(|(_, rule)| rule.kinds.contains(kind));
+        EventKind::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// Whether some rule wants events of this kind, whatever its sources.
+    #[must_use]
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.rules.iter().any(|rule| rule.kinds.contains(&kind))
     }
 
     /// The topic filters that `source` must subscribe to so that its rules see what they want: no filter twice, and
@@ -182,6 +240,18 @@ impl Router {
 }
 
 impl RouterRule {
+    /// Whether the event has one of the topics, or needs none. The topic of a subscription is matched as it stands, as
+    /// EMQX 4 does it, but for its `$share/GROUP/`.
+    fn has_topic_of(&self, event: &Event) -> bool {
+        if !self.narrowed.concerns(event.kind()) {
+            return true;
+        }
+        let topic = event.topic().map(plain);
+        topic.is_some_and(|topic| {
+            self.topics.iter().any(|filter| levels_match(filter.plain(), topic))
+        })
+    }
+
     fn new(name: &RuleName, rule: &Rule) -> Self {
         let mut sinks: Vec<SinkName> = Vec::with_capacity(rule.sinks.len());
         for sink in &rule.sinks {
@@ -193,8 +263,15 @@ impl RouterRule {
             name: name.clone(),
             kinds: rule.events.as_slice().into(),
             topics: rule.topics.as_slice().into(),
+            narrowed: rule.narrowed,
             program: rule.program.clone(),
             sinks: sinks.into(),
         }
     }
+}
+
+/// A topic filter without `$share/GROUP/`; a topic as it is.
+fn plain(topic: &str) -> &str {
+    let shared = topic.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    shared.map_or(topic, |(_, filter)| filter)
 }

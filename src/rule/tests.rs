@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::program::{Input, Program};
 use super::subscriptions::without_covered;
-use super::{Router, Rule};
+use super::{Narrowed, Router, Rule};
 use crate::clock::UnixMillis;
-use crate::event::{Event, EventKind, Qos};
+use crate::event::{Event, EventKind, Message, Occurrence, Qos};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::{Topic, TopicFilter};
 
@@ -15,6 +15,7 @@ fn rule(sources: &[&str], topics: &[&str], sinks: &[&str]) -> Rule {
         sources: sources.iter().map(|name| SourceName::new(name).unwrap()).collect(),
         events: vec![EventKind::MessagePublish],
         topics: topics.iter().map(|filter| TopicFilter::new(filter).unwrap()).collect(),
+        narrowed: Narrowed::Messages,
         program: None,
         sinks: sinks.iter().map(|name| SinkName::new(name).unwrap()).collect(),
     }
@@ -29,20 +30,22 @@ fn router(rules: &[(&str, Rule)]) -> Router {
 }
 
 fn event(source: &str, topic: &str) -> Event {
-    Event {
-        id: [0; 16],
-        source: SourceName::new(source).unwrap(),
-        received_at: UnixMillis(0),
-        topic: Topic::new(topic).unwrap(),
-        payload: b"{}".as_slice().into(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        dup: false,
-        client_id: None,
-        username: None,
-        peer: None,
-        properties: None,
-    }
+    Event::published(
+        SourceName::new(source).unwrap(),
+        UnixMillis(0),
+        Message {
+            id: [0; 16],
+            topic: Topic::new(topic).unwrap(),
+            payload: b"{}".as_slice().into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            client_id: None,
+            username: None,
+            peer: None,
+            properties: None,
+        },
+    )
 }
 
 fn routed(router: &Router, source: &str, topic: &str) -> Vec<String> {
@@ -100,7 +103,7 @@ fn a_rule_makes_of_an_event_what_its_sql_says() {
         ("g", sql("FOREACH payload.none DO item FROM \"t/#\"", &["a"])),
     ]);
     let mut event = event("east", "t/1");
-    event.payload = br#"{"t":1.5,"l":[1,2]}"#.as_slice().into();
+    event.message_mut().payload = br#"{"t":1.5,"l":[1,2]}"#.as_slice().into();
     let columns = router.columns(&event);
     let input = Input::new(&columns);
     let made: Vec<_> = router
@@ -162,4 +165,92 @@ proptest! {
         let wanted = |filters: &[TopicFilter]| filters.iter().any(|filter| filter.matches(&topic));
         prop_assert_eq!(wanted(&all), wanted(&kept), "{:?} became {:?}", all, kept);
     }
+}
+
+fn occurrence(kind: EventKind, columns: &[(&str, &str)]) -> Event {
+    let occurrence = Occurrence::new(kind);
+    let occurrence =
+        columns.iter().fold(occurrence, |occurrence, (name, value)| occurrence.with(name, *value));
+    Event::of(SourceName::new("east").unwrap(), UnixMillis(0), occurrence)
+}
+
+fn wants(rule: &Rule, event: &Event) -> bool {
+    router(&[("a", rule.clone())]).route(event).next().is_some()
+}
+
+#[test]
+fn topics_filter_events_of_messages_and_in_emqx_4_those_of_subscriptions_and_never_those_of_clients()
+ {
+    let message = EventKind::MessageDelivered;
+    let subscription = EventKind::SessionSubscribed;
+    let client = EventKind::ClientConnected;
+    let status = EventKind::GatewayStatus;
+    for (narrowed, kind, topic, expected) in [
+        (Narrowed::Messages, message, Some("t/1"), true),
+        (Narrowed::Messages, message, Some("u"), false),
+        (Narrowed::Messages, message, None, false),
+        (Narrowed::Messages, EventKind::MessagePublish, Some("u"), false),
+        (Narrowed::Messages, subscription, Some("u/#"), true),
+        (Narrowed::MessagesAndSubscriptions, subscription, Some("u/#"), false),
+        (Narrowed::MessagesAndSubscriptions, subscription, Some("t/+/#"), true),
+        (Narrowed::MessagesAndSubscriptions, subscription, Some("$share/g/t/1"), true),
+        (Narrowed::MessagesAndSubscriptions, client, None, true),
+        (Narrowed::Published, message, Some("u"), true),
+        (Narrowed::Published, EventKind::MessagePublish, Some("u"), false),
+        (Narrowed::Messages, status, None, true),
+    ] {
+        let rule =
+            Rule { narrowed, events: EventKind::ALL.to_vec(), ..rule(&[], &["t/#"], &["cloud"]) };
+        let columns: Vec<_> = topic.map(|topic| ("topic", topic)).into_iter().collect();
+        let event = occurrence(kind, &columns);
+        assert_eq!(wants(&rule, &event), expected, "{narrowed:?} {kind:?} {topic:?}");
+        let others = Rule { events: vec![EventKind::ClientPing], ..rule };
+        assert!(!wants(&others, &event), "{kind:?}");
+    }
+}
+
+#[test]
+fn events_of_the_gateway_reach_rules_of_every_source_and_others_only_their_own() {
+    let of_west = Rule { events: EventKind::ALL.to_vec(), ..rule(&["west"], &["#"], &["cloud"]) };
+    assert!(wants(&of_west, &occurrence(EventKind::GatewayStatus, &[])));
+    assert!(!wants(&of_west, &occurrence(EventKind::ClientConnected, &[("clientid", "c")])));
+}
+
+#[test]
+fn a_source_is_told_the_kinds_that_its_rules_want() {
+    let [one, other] = [EventKind::ClientConnected, EventKind::MessageDropped];
+    let router = router(&[
+        ("a", Rule { events: vec![one], ..rule(&["east"], &["#"], &["cloud"]) }),
+        ("b", Rule { events: vec![other], ..rule(&[], &["#"], &["cloud"]) }),
+    ]);
+    let kinds = |source| router.kinds(&SourceName::new(source).unwrap());
+    assert_eq!((kinds("east"), kinds("west")), (vec![other, one], vec![other]));
+    assert_eq!(router.subscriptions(&SourceName::new("east").unwrap()), []);
+}
+
+#[test]
+fn both_spellings_and_wildcards_of_from_select_events_with_their_columns() {
+    for (from, expected) in [
+        ("$events/client_connected", 1),
+        ("$events/client/connected", 1),
+        ("$events/client_check_acl_complete", 1),
+        ("$events/client/+", 7),
+        ("$events/#", 23),
+        ("#", 1),
+    ] {
+        let program = Program::new(&format!("SELECT clientid FROM \"{from}\"")).unwrap();
+        assert_eq!(super::events::kinds_of(program.topics()).len(), expected, "{from}");
+    }
+    let program =
+        Program::new("SELECT keepalive, mountpoint FROM \"$events/client_connected\"").unwrap();
+    let event = occurrence(EventKind::ClientConnected, &[("clientid", "c")]);
+    let columns = super::EventColumns::new(&event, "plant-7");
+    let super::program::Outcome::Outputs(outputs) = program.apply(&Input::new(&columns)).unwrap()
+    else {
+        panic!("nothing is put out");
+    };
+    assert_eq!(
+        super::value::Value::map(outputs[0].clone()).to_json(),
+        br#"{"keepalive":"undefined","mountpoint":"undefined"}"#
+    );
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, MessageIds};
+use crate::event::{Event, EventKind, MessageIds};
 use crate::name::SourceName;
 use crate::tail::Tail;
 use crate::topic::TopicFilter;
@@ -33,6 +33,8 @@ pub struct SourceContext {
     pub name: SourceName,
     /// The topic filters that the rules want from it, without duplicates.
     pub subscriptions: Vec<TopicFilter>,
+    /// The kinds of event that the rules want from it; others need not be made.
+    pub kinds: Vec<EventKind>,
     /// Where its events go.
     pub intake: Intake,
     /// Mints the id of each message.

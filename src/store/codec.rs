@@ -1,8 +1,8 @@
 //! Records as bytes: bincode 1.3.3 (little endian, fixed width) of structs that are frozen.
 //!
 //! A field is never added to, taken from or moved within `RecordV1` and what it holds: bincode does not describe
-//! itself, so old bytes would decode as nonsense. A new shape is a new struct and a new chunk version; a new kind of
-//! event is a new variant at the end of `EventV1`.
+//! itself, so old bytes would decode as nonsense. A new shape is a new struct, and a new variant at the end of `EventV1`:
+//! bytes of every earlier version are read for ever, and an earlier version takes bytes of a later one for damage.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::UnixMillis;
-use crate::event::{Event, PublishProperties, Qos, Record, Replay};
+use crate::event::{
+    Event, EventKind, Message, Occurrence, PublishProperties, Qos, Record, Replay, What,
+};
 use crate::name::{RecordId, RuleName, SourceName};
 use crate::topic::Topic;
 
@@ -57,6 +59,8 @@ enum EventV1<'a> {
     Output(OutputV1<'a>),
     #[serde(borrow)]
     Replayed(ReplayedV1<'a>),
+    #[serde(borrow)]
+    Occurrence(OccurrenceV1<'a>),
 }
 
 /// An event that comes back from the dead letters, and what is kept of its letter.
@@ -67,6 +71,21 @@ struct ReplayedV1<'a> {
     /// The bincode of an `EventV1` that is not a replayed one.
     #[serde(borrow)]
     event: Blob<'a>,
+}
+
+/// An event of any kind, and what a rule made of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct OccurrenceV1<'a> {
+    source: &'a str,
+    received_at_ms: u64,
+    /// Its name in the catalogue.
+    kind: &'a str,
+    /// A JSON object of the columns that are known, but for the payload.
+    columns: &'a str,
+    #[serde(borrow)]
+    payload: Option<Blob<'a>>,
+    #[serde(borrow)]
+    output: Option<Blob<'a>>,
 }
 
 /// What a rule made of a message, and the message without its payload.
@@ -117,43 +136,40 @@ struct PropertiesV1<'a> {
 
 /// Appends the record to `out`: its length (u32, little endian), then its bincode.
 pub(super) fn encode(record: &Record, accepted_at: UnixMillis, out: &mut Vec<u8>) {
-    let event = &record.event;
-    let publish = MessagePublishV1 {
-        id: event.id,
-        source: event.source.as_str(),
-        received_at_ms: event.received_at.0,
-        topic: event.topic.as_str(),
-        payload: Blob(&event.payload),
-        qos: event.qos.level(),
-        retain: event.retain,
-        dup: event.dup,
-        client_id: event.client_id.as_deref(),
-        username: event.username.as_deref(),
-        peer: event.peer.map(|peer| PeerV1 {
-            ip: match peer.ip() {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                IpAddr::V6(ip) => ip.octets(),
-            },
-            port: peer.port(),
-        }),
-        properties: event.properties.as_deref().map(properties_v1),
-    };
-    let event_v1 = match &record.output {
-        None => EventV1::MessagePublish(publish),
-        Some(output) => EventV1::Output(OutputV1 { message: publish, output: Blob(output) }),
+    let output = record.output.as_deref().map(Blob);
+    let columns;
+    let event = match &record.event.what {
+        What::Published(message) => {
+            let message = message_v1(&record.event, message);
+            match output {
+                None => EventV1::MessagePublish(message),
+                Some(output) => EventV1::Output(OutputV1 { message, output }),
+            }
+        }
+        What::Other(occurrence) => {
+            columns = serde_json::to_string(occurrence.columns()).expect("keys are texts");
+            EventV1::Occurrence(OccurrenceV1 {
+                source: record.event.source.as_str(),
+                received_at_ms: record.event.received_at.0,
+                kind: occurrence.kind().name(),
+                columns: &columns,
+                payload: occurrence.payload().map(|payload| Blob(payload)),
+                output,
+            })
+        }
     };
     let (rule, accepted_at_ms) = (record.rule.as_str(), accepted_at.0);
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     match &record.replay {
-        None => write(&RecordV1 { rule, accepted_at_ms, event: event_v1 }, out),
+        None => write(&RecordV1 { rule, accepted_at_ms, event }, out),
         Some(replay) => {
-            let mut event = Vec::new();
-            write(&event_v1, &mut event);
+            let mut inner = Vec::new();
+            write(&event, &mut inner);
             let event = EventV1::Replayed(ReplayedV1 {
                 record_id: replay.record_id.as_str(),
                 edited_from: replay.edited_from.as_ref().map(RecordId::as_str),
-                event: Blob(&event),
+                event: Blob(&inner),
             });
             write(&RecordV1 { rule, accepted_at_ms, event }, out);
         }
@@ -162,6 +178,29 @@ pub(super) fn encode(record: &Record, accepted_at: UnixMillis, out: &mut Vec<u8>
         .expect("MQTT packets, and so records, are below 256 MiB");
     if let Some(prefix) = out.get_mut(start..start + LENGTH_BYTES) {
         prefix.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+fn message_v1<'a>(event: &'a Event, message: &'a Message) -> MessagePublishV1<'a> {
+    MessagePublishV1 {
+        id: message.id,
+        source: event.source.as_str(),
+        received_at_ms: event.received_at.0,
+        topic: message.topic.as_str(),
+        payload: Blob(&message.payload),
+        qos: message.qos.level(),
+        retain: message.retain,
+        dup: message.dup,
+        client_id: message.client_id.as_deref(),
+        username: message.username.as_deref(),
+        peer: message.peer.map(|peer| PeerV1 {
+            ip: match peer.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            },
+            port: peer.port(),
+        }),
+        properties: message.properties.as_deref().map(properties_v1),
     }
 }
 
@@ -228,9 +267,19 @@ impl<'a> RecordDecoder<'a> {
             EventV1::Replayed(replayed) => (read(replayed.event.0)?, Some(replay_of(&replayed)?)),
             event => (event, None),
         };
-        let (publish, output) = match event {
-            EventV1::MessagePublish(publish) => (publish, None),
-            EventV1::Output(OutputV1 { message, output }) => (message, Some(output)),
+        let (source, received_at_ms, what, output) = match event {
+            EventV1::MessagePublish(message) => {
+                (message.source, message.received_at_ms, published(message)?, None)
+            }
+            EventV1::Output(OutputV1 { message, output }) => {
+                (message.source, message.received_at_ms, published(message)?, Some(output))
+            }
+            EventV1::Occurrence(occurrence) => (
+                occurrence.source,
+                occurrence.received_at_ms,
+                What::Other(Box::new(occurrence_of(&occurrence)?)),
+                occurrence.output,
+            ),
             EventV1::Replayed(_) => return Err(NotARecord),
         };
         let output = output.map(|output| Bytes::copy_from_slice(output.0));
@@ -240,11 +289,11 @@ impl<'a> RecordDecoder<'a> {
         };
         self.rule = Some(rule.clone());
         let source = match &self.source {
-            Some(source) if source.as_str() == publish.source => source.clone(),
-            _ => SourceName::new(publish.source).map_err(|_| NotARecord)?,
+            Some(known) if known.as_str() == source => known.clone(),
+            _ => SourceName::new(source).map_err(|_| NotARecord)?,
         };
         self.source = Some(source.clone());
-        let event = Arc::new(event_of(publish, source)?);
+        let event = Arc::new(Event { source, received_at: UnixMillis(received_at_ms), what });
         self.rest = rest;
         Ok((Record { rule, event, output, replay }, accepted_at))
     }
@@ -256,7 +305,17 @@ fn replay_of(replayed: &ReplayedV1<'_>) -> Result<Arc<Replay>, NotARecord> {
     Ok(Arc::new(Replay { record_id: id(replayed.record_id)?, edited_from }))
 }
 
-fn event_of(publish: MessagePublishV1<'_>, source: SourceName) -> Result<Event, NotARecord> {
+fn occurrence_of(stored: &OccurrenceV1<'_>) -> Result<Occurrence, NotARecord> {
+    let kind = EventKind::named(stored.kind).ok_or(NotARecord)?;
+    let columns = serde_json::from_str(stored.columns).map_err(|_| NotARecord)?;
+    let occurrence = Occurrence::with_columns(kind, columns);
+    Ok(match stored.payload {
+        Some(payload) => occurrence.with_payload(Bytes::copy_from_slice(payload.0)),
+        None => occurrence,
+    })
+}
+
+fn published(publish: MessagePublishV1<'_>) -> Result<What, NotARecord> {
     let peer = publish.peer.map(|peer| {
         let ip = Ipv6Addr::from(peer.ip);
         SocketAddr::new(ip.to_canonical(), peer.port)
@@ -277,10 +336,8 @@ fn event_of(publish: MessagePublishV1<'_>, source: SourceName) -> Result<Event, 
                 .collect(),
         })
     });
-    Ok(Event {
+    Ok(What::Published(Message {
         id: publish.id,
-        source,
-        received_at: UnixMillis(publish.received_at_ms),
         topic: Topic::new(publish.topic).map_err(|_| NotARecord)?,
         payload: Bytes::copy_from_slice(publish.payload.0),
         qos: Qos::from_level(publish.qos).ok_or(NotARecord)?,
@@ -290,5 +347,5 @@ fn event_of(publish: MessagePublishV1<'_>, source: SourceName) -> Result<Event, 
         username: publish.username.map(Arc::from),
         peer,
         properties,
-    })
+    }))
 }

@@ -132,9 +132,10 @@ pub struct Seen {
     pub event: String,
     /// Where it came from.
     pub source: String,
-    /// Its topic.
-    pub topic: String,
-    /// Who published it, where that is known.
+    /// Its topic, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Whom it is about, the publisher of a message, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clientid: Option<String>,
     /// Cut and escaped.
@@ -148,9 +149,9 @@ impl Seen {
         Self {
             event: event.kind().name().to_owned(),
             source: event.source.to_string(),
-            topic: text(event.topic.as_str()),
-            clientid: event.client_id.as_deref().map(text),
-            payload: payload(&event.payload),
+            topic: event.topic().map(text),
+            clientid: event.client_id().map(text),
+            payload: event.payload().map(|bytes| payload(bytes)).unwrap_or_default(),
         }
     }
 }

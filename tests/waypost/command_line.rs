@@ -47,6 +47,7 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
           rule           Try rules without a broker or a service, and look at their language
+          events         Look at the events there are
           template       Try templates
           import         Make a config from the files of another broker, and say what is not the same
           hash-password  Read a password from standard input and print the hash that a broker user needs

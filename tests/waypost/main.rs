@@ -23,6 +23,7 @@ mod brokers;
 mod command_line;
 mod custody;
 mod devices;
+mod events;
 mod exporter;
 mod first_steps;
 mod full_disk;

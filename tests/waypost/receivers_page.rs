@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use waypost::event::json::COLUMNS;
+use waypost::event::EventKind;
 use waypost::signature::{SigningKey, sign};
 
 use crate::requests::{Gateway, delivered};
@@ -154,7 +154,8 @@ fn waypost_receive_verifies_signatures_and_shows_what_comes_again() {
 fn default_bodies_are_as_the_schema_on_the_page_says() {
     let schema: Value = serde_json::from_str(block("json")).unwrap();
     let properties = schema["properties"].as_object().unwrap();
-    let mut columns: Vec<_> = COLUMNS.into_iter().chain(["record_id"]).collect();
+    let mut columns: Vec<_> =
+        EventKind::MessagePublish.entry().template_names().chain(["record_id"]).collect();
     columns.sort_unstable();
     assert_eq!(properties.keys().collect::<Vec<_>>(), columns);
     for sink in ["", "batch = { max_records = 3, linger = \"300ms\" }", "payload_as = \"base64\""] {

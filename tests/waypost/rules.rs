@@ -413,7 +413,7 @@ fn samples_of_events_can_be_tried() {
     let told = tested(sql, &sample, &["--event-topic", "$events/client/connected", "--json"]);
     assert_eq!(told, "exit 0\n{\"outcome\":\"matched\",\"outputs\":[{\"clientid\":\"c_emqx\"}]}\n");
     let (code, list, _) = rule(&["sample"]);
-    assert_eq!((code, list.lines().count()), (0, 17), "{list}");
+    assert_eq!((code, list.lines().count()), (0, 24), "{list}");
     let (code, _, error) = rule(&["sample", "client.conected"]);
     assert_eq!(code, 1);
     assert_eq!(

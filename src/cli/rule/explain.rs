@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::{ConfigArguments, Failure, say};
+use crate::event::EventKind;
 use crate::name::RuleName;
 use crate::rule::Rule;
 
@@ -31,10 +32,28 @@ fn in_words(name: &RuleName, rule: &Rule) -> String {
     let does = if let Some(program) = &rule.program {
         program.in_words().to_string()
     } else {
-        let topics: Vec<_> =
-            rule.topics.iter().map(|topic| format!("  of messages: {topic}")).collect();
-        format!("takes events with the topic\n{}\nputs out the event as it is", topics.join("\n"))
+        plain(rule)
     };
     let sinks = list(rule.sinks.iter().map(ToString::to_string).collect());
     format!("{name}, for {sources},\n{does}\nand sends it to {sinks}")
+}
+
+/// What a rule without SQL does.
+fn plain(rule: &Rule) -> String {
+    let mut lines = Vec::new();
+    let free: Vec<_> = rule.events.iter().filter(|kind| !rule.narrowed.concerns(**kind)).collect();
+    if rule.events != [EventKind::MessagePublish] {
+        lines.push("takes".to_owned());
+        lines.extend(rule.events.iter().map(|kind| format!("  {}", kind.name())));
+    }
+    if free.len() < rule.events.len() {
+        lines.push(match (lines.is_empty(), free.is_empty()) {
+            (true, _) => "takes events with the topic".to_owned(),
+            (false, true) => "with the topic".to_owned(),
+            (false, false) => "those that have one with the topic".to_owned(),
+        });
+        lines.extend(rule.topics.iter().map(|topic| format!("  of messages: {topic}")));
+    }
+    lines.push("puts out the event as it is".to_owned());
+    lines.join("\n")
 }

@@ -1,7 +1,6 @@
 //! The requests that would leave for what a rule puts out.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,11 +9,10 @@ use super::outcome::Tested;
 use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::delivery::{Preview, preview};
-use crate::event::{Event, Qos, Record};
+use crate::event::{Event, EventKind, Occurrence, Record};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::rule::Rule;
 use crate::rule::value::{Map, Value};
-use crate::topic::Topic;
 
 /// A request to a sink. `Display` shows it as it would go over the wire, but for secrets.
 pub(super) struct Request {
@@ -45,20 +43,8 @@ pub(super) fn requests_of(
 
 /// A record whose bodies are made of an output alone.
 fn record_of(name: &RuleName, output: &Map) -> Record {
-    let event = Event {
-        id: [0; 16],
-        source: SourceName::new("test").expect("a name"),
-        received_at: UnixMillis::now(),
-        topic: Topic::new("test").expect("a topic"),
-        payload: Bytes::new(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        dup: false,
-        client_id: None,
-        username: None,
-        peer: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        properties: None,
-    };
+    let source = SourceName::new("test").expect("a name");
+    let event = Event::of(source, UnixMillis::now(), Occurrence::new(EventKind::MessagePublish));
     let output = Bytes::from(Value::map(output.clone()).to_json());
     Record { rule: name.clone(), event: Arc::new(event), output: Some(output), replay: None }
 }

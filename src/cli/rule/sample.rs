@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::cli::events::kind;
 use crate::cli::{Failure, say};
-use crate::rule::events::{EVENT_TOPICS, sample, samples};
+use crate::event::catalogue::CATALOGUE;
 
 /// Which event.
 #[derive(Debug, Args)]
@@ -14,23 +15,15 @@ pub(in crate::cli) struct SampleArguments {
 
 pub(super) fn show(arguments: &SampleArguments) -> Result<(), Failure> {
     let Some(event) = &arguments.event else {
-        for (event, _) in samples() {
-            let known = EVENT_TOPICS.iter().find(|known| known.event == event);
-            let topic = known.map_or("the topic of the message", |known| known.topic);
-            say(&format!("{event:<30}  {topic}"));
+        for entry in &CATALOGUE {
+            say(&format!(
+                "{:<30}  {}",
+                entry.name,
+                entry.topic.unwrap_or("the topic of the message")
+            ));
         }
         return Ok(());
     };
-    let Some(text) = sample(event) else {
-        let distance = |known: &str| strsim::damerau_levenshtein(event, known);
-        let nearest = samples().map(|(known, _)| known).min_by_key(|known| distance(known));
-        let advice = match nearest.filter(|known| distance(known) * 3 <= known.len()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => "`waypost rule sample` lists them".to_owned(),
-        };
-        let message = format!("error: there is no event `{event}`; {advice}");
-        return Err(Failure { code: 1, message });
-    };
-    say(&text);
+    say(&kind(event)?.entry().sample());
     Ok(())
 }

@@ -29,8 +29,8 @@ fn a_webhook_is_a_rule_and_a_sink_of_its_name() {
     assert_eq!(
         rules,
         [
-            r#"cloud: Rule { sources: ["local"], events: [MessagePublish], topics: ["t/#"], program: None, sinks: ["cloud"] }"#,
-            r##"copy: Rule { sources: [], events: [MessagePublish], topics: ["#"], program: None, sinks: ["cloud"] }"##,
+            r#"cloud: Rule { sources: ["local"], events: [MessagePublish], topics: ["t/#"], narrowed: Messages, program: None, sinks: ["cloud"] }"#,
+            r##"copy: Rule { sources: [], events: [MessagePublish], topics: ["#"], narrowed: Messages, program: None, sinks: ["cloud"] }"##,
         ]
     );
     assert_eq!(config.sinks.keys().map(ToString::to_string).collect::<Vec<_>>(), ["cloud"]);

@@ -39,7 +39,7 @@ fn records(keys: &[&str]) -> Vec<Arc<StoredRecord>> {
 
 fn with_payload(number: u64, client_id: &str, payload: &'static str) -> Arc<StoredRecord> {
     let mut event = event(number, client_id);
-    Arc::get_mut(&mut event).unwrap().payload = payload.into();
+    Arc::get_mut(&mut event).unwrap().message_mut().payload = payload.into();
     let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None };
     let number = RecordNumber(number);
     Arc::new(StoredRecord { number, accepted_at: UnixMillis(7), age_ms: 0, record })
@@ -284,7 +284,7 @@ fn a_topic_cannot_be_smuggled_into_the_path_by_its_slashes() {
     let mut config = sink_config("http://h/");
     config.request.path = Some(template("${topic}"));
     let mut event = event(1, "a");
-    Arc::get_mut(&mut event).unwrap().topic = Topic::new("../admin").unwrap();
+    Arc::get_mut(&mut event).unwrap().message_mut().topic = Topic::new("../admin").unwrap();
     let record = Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None };
     let record =
         StoredRecord { number: RecordNumber(1), accepted_at: UnixMillis(7), age_ms: 0, record };

@@ -18,8 +18,8 @@ use super::Client;
 use super::request::Renderer;
 use crate::clock::UnixMillis;
 use crate::config;
-use crate::event::json::{PayloadAs, UndefinedAs};
-use crate::event::{Event, Qos, Record};
+use crate::event::json::{EventFormat, PayloadAs, UndefinedAs};
+use crate::event::{Event, Message, Qos, Record};
 use crate::metrics::Metrics;
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::store::{RecordNumber, StoredRecord};
@@ -39,20 +39,22 @@ pub(super) fn record(number: u64, key: &str) -> Arc<StoredRecord> {
 
 /// The event of record `number` of the client `key`.
 pub(super) fn event(number: u64, key: &str) -> Arc<Event> {
-    Arc::new(Event {
-        id: u128::from(number).to_be_bytes(),
-        source: SourceName::new("local").unwrap(),
-        received_at: UnixMillis(1_694_681_417_728),
-        topic: Topic::new("t/1").unwrap(),
-        payload: number.to_string().into(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        dup: false,
-        client_id: Some(key.into()),
-        username: None,
-        peer: None,
-        properties: None,
-    })
+    Arc::new(Event::published(
+        SourceName::new("local").unwrap(),
+        UnixMillis(1_694_681_417_728),
+        Message {
+            id: u128::from(number).to_be_bytes(),
+            topic: Topic::new("t/1").unwrap(),
+            payload: number.to_string().into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            client_id: Some(key.into()),
+            username: None,
+            peer: None,
+            properties: None,
+        },
+    ))
 }
 
 /// A sink that posts single records to `url` with short delays; tests change what they are about.
@@ -74,6 +76,7 @@ pub(super) fn sink_config(url: &str) -> config::Sink {
             signing_keys: Vec::new(),
             compression: config::Compression::None,
             body: None,
+            event_format: EventFormat::Emqx5,
             payload_as: PayloadAs::Auto,
             undefined_as: UndefinedAs::Undefined,
         },

@@ -370,7 +370,8 @@ async fn records_that_only_wait_in_memory_can_be_dropped_by_the_policy_of_a_full
             let mut event = event(number, "a");
             // Text that hardly shrinks when it is compressed.
             let noise: String = (0..BYTES).map(|_| random.alphanumeric()).collect();
-            Arc::get_mut(&mut event).unwrap().payload = format!("{number} {noise}").into();
+            Arc::get_mut(&mut event).unwrap().message_mut().payload =
+                format!("{number} {noise}").into();
             Record { rule: RuleName::new("rule").unwrap(), event, output: None, replay: None }
         };
         rig.queue.append(numbers.map(record).collect()).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Bytes as text: hexadecimal, and the base 62 of EMQX 4's webhook.
+//! Bytes as text: hexadecimal.
 
 use super::argument::wrong;
 use crate::rule::run::RunError;
@@ -39,41 +39,10 @@ pub(super) fn from_hexadecimal(text: &[u8]) -> Result<Vec<u8>, RunError> {
     Ok(bytes)
 }
 
-/// The base 62 of EMQX 4's webhook (`emqx_base62`), which is not arithmetic: groups of six bits as `A-Z a-z 0-8`, the last
-/// three of 64 as `9A`, `9B` and `9C`, and what is left of one or two bytes as a number of its own.
-pub(super) fn base62(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 4 / 3 + 2);
-    for chunk in bytes.chunks(3) {
-        let whole = chunk.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
-        let groups = match chunk.len() {
-            1 => [Some(whole >> 2), Some(whole & 0b11), None, None],
-            2 => [Some(whole >> 10), Some(whole >> 4), Some(whole & 0b1111), None],
-            _ => [Some(whole >> 18), Some(whole >> 12), Some(whole >> 6), Some(whole)],
-        };
-        for group in groups.into_iter().flatten() {
-            push_group(group & 0b11_1111, &mut out);
-        }
-    }
-    out
-}
-
-fn push_group(group: u32, out: &mut String) {
-    const DIGITS: &[u8; 61] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678";
-    if let Some(digit) = usize::try_from(group).ok().and_then(|group| DIGITS.get(group)) {
-        out.push(char::from(*digit));
-        return;
-    }
-    out.push('9');
-    out.push(match group {
-        61 => 'A',
-        62 => 'B',
-        _ => 'C',
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::json::base62;
 
     #[test]
     fn payloads_are_encoded_as_emqx_4_does_it() {

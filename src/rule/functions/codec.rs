@@ -5,9 +5,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::argument::{Argument, Kind, any, made, text, wrong};
-use super::bytes::base62;
 use super::entry::Function;
 use super::external_term;
+use crate::event::json::base62;
 use crate::rule::value::Value;
 
 const OPTION_1: Argument = Argument::optional("option", Kind::Any);

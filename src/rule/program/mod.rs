@@ -31,7 +31,6 @@ use self::scope::{Layer, Scope};
 use super::run::RunError;
 use super::sql::{self, Query, SqlError, What};
 use super::value::{Map, Value};
-use crate::event::json::COLUMNS;
 use crate::name::RuleName;
 use crate::rule::events;
 use crate::topic::TopicFilter;
@@ -136,15 +135,15 @@ impl Program {
     /// The keys at the top of what it puts out.
     #[must_use]
     pub fn output_names(&self) -> Vec<String> {
-        let columns = || COLUMNS.map(|name| Bytes::from_static(name.as_bytes()));
+        let names = events::template_names(&events::kinds_of(&self.topics));
+        let columns = || names.iter().map(|name| Bytes::from_static(name.as_bytes()));
         let (fields, mut names) = match &self.body {
             Body::Select(fields) => (fields, Vec::new()),
-            Body::Foreach(foreach) => match &foreach.each {
-                Some(each) => (each, Vec::new()),
-                None => {
-                    (&foreach.fields, [vec![foreach.element.clone()], columns().to_vec()].concat())
-                }
-            },
+            Body::Foreach(foreach) => {
+                let element = || std::iter::once(foreach.element.clone());
+                let whole = || (&foreach.fields, element().chain(columns()).collect());
+                foreach.each.as_ref().map_or_else(whole, |each| (each, Vec::new()))
+            }
         };
         for field in fields {
             match field {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rmqtt::types::{Id, Publish, QoS};
 
 use super::translate;
-use crate::event::{Event, Qos};
+use crate::event::Event;
 use crate::source::{Custody, Problem, SourceContext, SourceHealth, Verdict};
 use crate::tail;
 use crate::topic::Topic;
@@ -67,7 +67,8 @@ impl Gate {
             metrics.redelivered.inc();
         }
         let answer = if self.is_wanted(&topic) {
-            self.take(translate::event(&self.context, id, address, topic, publish)).await
+            let event = translate::event(&self.context, id, address, topic, publish);
+            self.take(event, publish.qos != QoS::AtMostOnce).await
         } else {
             if let Some(audience) = self.context.tail.audience() {
                 let event = translate::event(&self.context, id, address, topic, publish);
@@ -96,8 +97,8 @@ impl Gate {
         self.context.subscriptions.iter().any(|filter| filter.matches(topic))
     }
 
-    async fn take(&self, event: Event) -> Answer {
-        if event.qos == Qos::AtMostOnce {
+    async fn take(&self, event: Event, is_acknowledged: bool) -> Answer {
+        if !is_acknowledged {
             if self.context.intake.try_submit(event, Custody::none()).is_err() {
                 self.context.health.metrics.dropped.inc();
             }
@@ -122,13 +123,12 @@ mod tests {
 
     use super::*;
     use crate::clock::UnixMillis;
+    use crate::event::{Message, Qos};
     use crate::source::broker::tests::context;
 
     fn event(context: &SourceContext) -> Event {
-        Event {
+        let message = Message {
             id: context.ids.mint(),
-            source: context.name.clone(),
-            received_at: UnixMillis(0),
             topic: Topic::new("t/1").unwrap(),
             payload: Bytes::from_static(b"hello"),
             qos: Qos::AtLeastOnce,
@@ -138,7 +138,8 @@ mod tests {
             username: None,
             peer: None,
             properties: None,
-        }
+        };
+        Event::published(context.name.clone(), UnixMillis(0), message)
     }
 
     #[tokio::test]
@@ -163,7 +164,7 @@ mod tests {
             };
             let started = Instant::now();
             let answer = tokio::select! {
-                answer = gate.take(event(&context)) => answer,
+                answer = gate.take(event(&context), true) => answer,
                 () = accept => unreachable!("it is pending"),
             };
             assert_eq!(answer, expected, "full: {is_full}, accepted after {accepted_after:?}");

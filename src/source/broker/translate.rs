@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rmqtt::types::{Id, Publish, QoS};
 
 use crate::clock::UnixMillis;
-use crate::event::{Event, PublishProperties, Qos};
+use crate::event::{Event, Message, PublishProperties, Qos};
 use crate::source::SourceContext;
 use crate::topic::Topic;
 
@@ -18,10 +18,8 @@ pub(super) fn event(
     topic: Topic,
     publish: &Publish,
 ) -> Event {
-    Event {
+    let message = Message {
         id: context.ids.mint(),
-        source: context.name.clone(),
-        received_at: UnixMillis::now(),
         topic,
         payload: publish.payload.clone(),
         qos: qos(publish.qos),
@@ -31,7 +29,8 @@ pub(super) fn event(
         username: id.username.as_deref().map(Arc::from),
         peer: address,
         properties: properties(publish),
-    }
+    };
+    Event::published(context.name.clone(), UnixMillis::now(), message)
 }
 
 fn qos(qos: QoS) -> Qos {

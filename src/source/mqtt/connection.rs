@@ -22,7 +22,7 @@ use super::tls;
 use super::wire::{Grant, Hello, Publication, Relay, Rendezvous, Requests, Signal, Version, Wire};
 use crate::clock::UnixMillis;
 use crate::config::MqttSource;
-use crate::event::{Event, Qos};
+use crate::event::{Event, Message, Qos};
 use crate::source::{Custody, Ledger, NoRoom, Problem, SourceContext, Verdict};
 
 /// How a connection ended.
@@ -212,7 +212,7 @@ impl Connection<'_> {
             }
         };
         metrics.received.inc();
-        if event.dup {
+        if event.message().is_some_and(|message| message.dup) {
             metrics.redelivered.inc();
         }
         let room = if self.backlog.is_empty() {
@@ -256,10 +256,8 @@ impl Connection<'_> {
             return Err(Dropped::Oversize(publication.packet_bytes));
         }
         let topic = publication.topic.map_err(|_| Dropped::InvalidTopic)?;
-        Ok(Event {
+        let message = Message {
             id: self.context.ids.mint(),
-            source: self.context.name.clone(),
-            received_at: UnixMillis::now(),
             topic,
             payload: publication.payload,
             qos: publication.qos,
@@ -269,7 +267,8 @@ impl Connection<'_> {
             username: None,
             peer: None,
             properties: publication.properties,
-        })
+        };
+        Ok(Event::published(self.context.name.clone(), UnixMillis::now(), message))
     }
 
     /// Acknowledges what can never be taken, in its turn: otherwise the broker sends it again for ever, and nothing behind it.

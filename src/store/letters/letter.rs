@@ -314,7 +314,7 @@ pub(super) fn encode(letter: u64, dead: &DeadLetter, dead_at: UnixMillis) -> Enc
         reason: dead.reason,
         why: clipped(&dead.why, WHY_BYTES_MAX).to_owned(),
         status: dead.status,
-        topic: clipped(dead.record.event.topic.as_str(), TOPIC_BYTES_MAX).to_owned(),
+        topic: clipped(dead.record.event.topic().unwrap_or_default(), TOPIC_BYTES_MAX).to_owned(),
         attempts: dead.attempts,
         accepted_at: dead.accepted_at,
         first_attempt_at: dead.first_attempt_at,

@@ -72,7 +72,11 @@ async fn assert_told(dir: &Path, what: &str) -> u64 {
             Ok(read) => {
                 for record in &read {
                     let id = u128::from(record.number.0).to_be_bytes();
-                    assert_eq!(record.record.event.id, id, "{what}: wrong content");
+                    assert_eq!(
+                        record.record.event.message().unwrap().id,
+                        id,
+                        "{what}: wrong content"
+                    );
                     present += 1;
                     from = record.number.0 + 1;
                 }

@@ -66,7 +66,11 @@ async fn acknowledged_records_survive_any_number_of_kills() {
         assert!(found.len() as u64 >= acknowledged - 1, "kill {kill}: {} found", found.len());
         for (number, record) in (1..).zip(&found) {
             assert_eq!(record.number.0, number, "kill {kill}");
-            assert_eq!(record.record.event.id, u128::from(number).to_be_bytes(), "kill {kill}");
+            assert_eq!(
+                record.record.event.message().unwrap().id,
+                u128::from(number).to_be_bytes(),
+                "kill {kill}"
+            );
         }
         queue.close().await;
     }

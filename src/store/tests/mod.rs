@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::UnixMillis;
 use crate::config::{Durability, WhenFull};
-use crate::event::{Event, Qos, Record};
+use crate::event::{Event, Message, Qos, Record};
 use crate::metrics::{Metrics, QueueSnapshot};
 use crate::name::{RuleName, SourceName};
 use crate::topic::Topic;
@@ -31,20 +31,22 @@ const DEAD_LETTER_BYTES: NonZeroU64 = NonZeroU64::new(64 << 20).unwrap();
 fn record(number: u64, payload_bytes: usize) -> Record {
     let mut payload = format!("{number} ").into_bytes();
     payload.resize(payload_bytes.max(payload.len()), b'x');
-    let event = Event {
-        id: u128::from(number).to_be_bytes(),
-        source: SourceName::new("local").unwrap(),
-        received_at: UnixMillis(number),
-        topic: Topic::new("t/1").unwrap(),
-        payload: Bytes::from(payload),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        dup: false,
-        client_id: None,
-        username: None,
-        peer: None,
-        properties: None,
-    };
+    let event = Event::published(
+        SourceName::new("local").unwrap(),
+        UnixMillis(number),
+        Message {
+            id: u128::from(number).to_be_bytes(),
+            topic: Topic::new("t/1").unwrap(),
+            payload: Bytes::from(payload),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            dup: false,
+            client_id: None,
+            username: None,
+            peer: None,
+            properties: None,
+        },
+    );
     Record {
         rule: RuleName::new("all").unwrap(),
         event: Arc::new(event),
@@ -58,7 +60,7 @@ fn incompressible(number: u64, payload_bytes: usize) -> Record {
     let mut record = record(number, 0);
     let mut event = Arc::unwrap_or_clone(record.event);
     let mut random = fastrand::Rng::with_seed(number);
-    event.payload = (0..payload_bytes).map(|_| random.u8(..)).collect();
+    event.message_mut().payload = (0..payload_bytes).map(|_| random.u8(..)).collect();
     record.event = Arc::new(event);
     record
 }

@@ -141,7 +141,12 @@ fn the_queue_does_what_its_model_does() {
             assert_eq!(numbers, expected.waiting.keys().copied().collect::<Vec<_>>());
             for record in found {
                 let id = u128::from(record.number.0).to_be_bytes();
-                assert_eq!(record.record.event.id, id, "record {:?}", record.number);
+                assert_eq!(
+                    record.record.event.message().unwrap().id,
+                    id,
+                    "record {:?}",
+                    record.number
+                );
             }
         });
         Ok(())

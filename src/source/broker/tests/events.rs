@@ -15,13 +15,20 @@ async fn an_event_carries_what_the_broker_knows_of_the_publisher() {
         let mut device = Device::connect(broker.address, login).await;
         device.send(&publish(version, "plant/1", 1, 7, DUP_AND_RETAIN, b"\x00\xff")).await;
         let event = broker.next().await.event;
-        assert_eq!(event.client_id.as_deref(), Some("pump-1"));
-        assert_eq!(event.username.as_deref(), Some("alice"));
-        assert_eq!(event.peer, Some(device.local_address()));
-        assert_eq!(event.topic.as_str(), "plant/1");
-        assert_eq!(&event.payload[..], b"\x00\xff");
-        assert_eq!((event.qos, event.retain, event.dup), (Qos::AtLeastOnce, true, true));
-        assert_eq!(event.properties, None);
+        assert_eq!(event.message().unwrap().client_id.as_deref(), Some("pump-1"));
+        assert_eq!(event.message().unwrap().username.as_deref(), Some("alice"));
+        assert_eq!(event.message().unwrap().peer, Some(device.local_address()));
+        assert_eq!(event.message().unwrap().topic.as_str(), "plant/1");
+        assert_eq!(&event.message().unwrap().payload[..], b"\x00\xff");
+        assert_eq!(
+            (
+                event.message().unwrap().qos,
+                event.message().unwrap().retain,
+                event.message().unwrap().dup
+            ),
+            (Qos::AtLeastOnce, true, true)
+        );
+        assert_eq!(event.message().unwrap().properties, None);
         assert_eq!(broker.context.health.metrics.redelivered.get(), 1);
     }
 }
@@ -55,8 +62,8 @@ async fn mqtt_5_properties_arrive_with_their_duplicates_in_order() {
         correlation_data: Some(bytes::Bytes::from_static(b"\x01id")),
         user_properties: vec![("k".into(), "1".into()), ("k".into(), "2".into())],
     };
-    assert_eq!(event.properties.as_deref(), Some(&expected));
-    assert_eq!(&event.payload[..], b"hello");
+    assert_eq!(event.message().unwrap().properties.as_deref(), Some(&expected));
+    assert_eq!(&event.message().unwrap().payload[..], b"hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,8 +87,11 @@ async fn a_will_is_taken_when_its_client_is_gone_without_goodbye() {
         let login = Login { will: Some(("plant/gone", b"bye")), ..Login::new(version, "pump-1") };
         drop(Device::connect(broker.address, login).await);
         let event = broker.next().await.event;
-        assert_eq!((event.topic.as_str(), &event.payload[..]), ("plant/gone", &b"bye"[..]));
-        assert_eq!(event.client_id.as_deref(), Some("pump-1"));
-        assert_eq!(event.qos, Qos::AtLeastOnce);
+        assert_eq!(
+            (event.message().unwrap().topic.as_str(), &event.message().unwrap().payload[..]),
+            ("plant/gone", &b"bye"[..])
+        );
+        assert_eq!(event.message().unwrap().client_id.as_deref(), Some("pump-1"));
+        assert_eq!(event.message().unwrap().qos, Qos::AtLeastOnce);
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Broker;
 use crate::config::{BrokerSource, Listener};
-use crate::event::MessageIds;
+use crate::event::{EventKind, MessageIds};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth};
@@ -115,6 +115,7 @@ pub(super) fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<
     let context = SourceContext {
         name: name.clone(),
         subscriptions: subscriptions.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
+        kinds: vec![EventKind::MessagePublish],
         intake,
         ids: Arc::new(MessageIds::new()),
         health: Arc::new(SourceHealth::new(name, metrics)),

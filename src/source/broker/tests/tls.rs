@@ -108,8 +108,11 @@ async fn a_device_publishes_over_tls_and_is_known_by_its_own_address() {
     let payload = vec![7; 200_000];
     device.publish("t/1", 1, 7, &payload).await;
     let incoming = broker.next().await;
-    assert_eq!(&incoming.event.payload[..], &payload[..]);
-    assert_eq!(incoming.event.peer, Some(device.io().get_ref().0.local_addr().unwrap()));
+    assert_eq!(&incoming.event.message().unwrap().payload[..], &payload[..]);
+    assert_eq!(
+        incoming.event.message().unwrap().peer,
+        Some(device.io().get_ref().0.local_addr().unwrap())
+    );
     incoming.custody.accept();
     assert_eq!(device.see(PATIENCE).await, puback(7));
 }
@@ -147,7 +150,7 @@ async fn mosquittos_client_trusts_the_certificate_and_delivers() {
     }
     let publisher = Mosquitto::start("mosquitto_pub", "localhost", &broker, &arguments);
     let incoming = broker.next().await;
-    assert_eq!(&incoming.event.payload[..], b"hello");
+    assert_eq!(&incoming.event.message().unwrap().payload[..], b"hello");
     incoming.custody.accept();
     assert!(publisher.succeeds().await);
 }

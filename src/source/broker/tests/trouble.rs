@@ -35,9 +35,11 @@ async fn fifty_publishers_at_once_keep_their_order_and_lose_nothing() {
     let mut last: HashMap<String, u16> = HashMap::new();
     for _ in 0..50 * usize::from(EACH) {
         let event = events.recv().await.unwrap();
-        let number = u16::from_be_bytes(event.payload[..].try_into().unwrap());
-        let before = last.insert(event.client_id.as_deref().unwrap().into(), number).unwrap_or(0);
-        assert_eq!(number, before + 1, "{:?}", event.client_id);
+        let number = u16::from_be_bytes(event.message().unwrap().payload[..].try_into().unwrap());
+        let before = last
+            .insert(event.message().unwrap().client_id.as_deref().unwrap().into(), number)
+            .unwrap_or(0);
+        assert_eq!(number, before + 1, "{:?}", event.message().unwrap().client_id);
     }
     assert_eq!(broker.context.health.metrics.acknowledged.get(), 50 * u64::from(EACH));
 }
@@ -48,7 +50,7 @@ async fn mosquitto_pub_waits_for_custody() {
     let arguments = ["-i", "emqx_c", "-t", "t/1", "-m", "hello"];
     let mut publisher = Mosquitto::start("mosquitto_pub", "127.0.0.1", &broker, &arguments);
     let incoming = broker.next().await;
-    assert_eq!(incoming.event.client_id.as_deref(), Some("emqx_c"));
+    assert_eq!(incoming.event.message().unwrap().client_id.as_deref(), Some("emqx_c"));
     tokio::time::sleep(WATCH).await;
     assert!(publisher.is_running(), "it still waits");
     incoming.custody.accept();
@@ -66,7 +68,7 @@ async fn a_device_killed_in_the_middle_of_a_publish_is_no_event_and_its_next_con
     let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
     device.send(&whole).await;
     let incoming = broker.next().await;
-    assert_eq!(incoming.event.payload.len(), 5000);
+    assert_eq!(incoming.event.message().unwrap().payload.len(), 5000);
     incoming.custody.accept();
     assert_eq!(device.see(PATIENCE).await, puback(1));
     assert!(broker.incoming.try_recv().is_err());

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{MqttProtocol, MqttSource, MqttTransport, TlsClient};
-use crate::event::{Event, MessageIds, Qos};
+use crate::event::{Event, EventKind, MessageIds, Qos};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, SourceState};
@@ -79,6 +79,7 @@ impl Rig {
         let context = SourceContext {
             name,
             subscriptions: filters.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
+            kinds: vec![EventKind::MessagePublish],
             intake,
             ids: Arc::new(MessageIds::new()),
             health: health.clone(),
@@ -169,7 +170,7 @@ impl Rig {
 }
 
 pub(super) fn text(event: &Event) -> String {
-    String::from_utf8(event.payload.to_vec()).unwrap()
+    String::from_utf8(event.message().unwrap().payload.to_vec()).unwrap()
 }
 
 pub(super) fn numbered(range: std::ops::Range<usize>) -> Vec<String> {

@@ -27,7 +27,7 @@ async fn nothing_of_a_dead_connection_is_acknowledged_on_the_next() {
         let mut new = Vec::new();
         while new.len() < 2 {
             let incoming = rig.next().await;
-            match incoming.event.topic.as_str() {
+            match incoming.event.message().unwrap().topic.as_str() {
                 "t/old" => incoming.custody.accept(),
                 _ => new.push(incoming),
             }
@@ -61,7 +61,7 @@ async fn a_qos_2_message_of_an_earlier_process_is_released_without_a_reconnect()
         // A whole hand-shake: PUBREC only once the message is durable.
         talk.publish(b"t/2", 2, 9, b"twice").await;
         let incoming = rig.next().await;
-        assert_eq!(incoming.event.qos, Qos::ExactlyOnce);
+        assert_eq!(incoming.event.message().unwrap().qos, Qos::ExactlyOnce);
         incoming.custody.accept();
         assert_eq!(talk.expect_id(PUBREC).await, 9);
         talk.send(&packet(0x62, &9_u16.to_be_bytes())).await;

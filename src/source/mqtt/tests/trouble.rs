@@ -66,7 +66,7 @@ async fn retained_messages_come_once_and_not_on_every_connection() {
         publish_with(mosquitto.port, QoS::AtLeastOnce, true, retained).await;
         let mut rig = Rig::start(config(mosquitto.port, protocol), &["t/#"]);
         for _ in 0..2 {
-            assert!(rig.accept().await.retain, "{protocol:?}");
+            assert!(rig.accept().await.message().unwrap().retain, "{protocol:?}");
         }
         for round in ["first", "second"] {
             mosquitto.stop();
@@ -80,7 +80,7 @@ async fn retained_messages_come_once_and_not_on_every_connection() {
                     break;
                 }
                 // The broker may have stopped before it read our acknowledgement.
-                assert!(event.dup, "{protocol:?}: {event:?} again");
+                assert!(event.message().unwrap().dup, "{protocol:?}: {event:?} again");
             }
         }
         rig.stop().await;
@@ -212,13 +212,16 @@ async fn properties_of_mqtt_5_are_kept() {
         .status();
     assert!(published.unwrap().success());
     let event = rig.accept().await;
-    let properties = event.properties.as_ref().unwrap();
+    let properties = event.message().unwrap().properties.as_ref().unwrap();
     assert_eq!(properties.content_type.as_deref(), Some("application/json"));
     assert_eq!(properties.response_topic.as_deref(), Some("answer/here"));
     assert_eq!(properties.correlation_data.as_deref(), Some(&b"42"[..]));
     assert_eq!(properties.payload_format_indicator, Some(1));
     let lines = [("line", "3"), ("line", "4")].map(|(key, value)| (key.into(), value.into()));
     assert_eq!(properties.user_properties, lines);
-    assert_eq!((event.client_id.as_deref(), event.peer), (None, None));
+    assert_eq!(
+        (event.message().unwrap().client_id.as_deref(), event.message().unwrap().peer),
+        (None, None)
+    );
     rig.stop().await;
 }

@@ -55,7 +55,7 @@ async fn what_was_not_acknowledged_before_a_kill_comes_again_in_order() {
         let mut again = Vec::new();
         while again.last() != sent.last() {
             let event = rig.accept().await;
-            assert!(event.dup, "{protocol:?}: {event:?}");
+            assert!(event.message().unwrap().dup, "{protocol:?}: {event:?}");
             again.push(text(&event));
         }
         assert!(again.len() >= 43, "{protocol:?}: only {again:?}");
@@ -82,7 +82,11 @@ async fn a_broker_that_restarts_is_found_again_and_its_session_resumed() {
         mosquitto.start_again().await;
         rig.connected().await;
         let again = rig.accept().await;
-        assert_eq!((text(&again).as_str(), again.dup), ("before", true), "{protocol:?}");
+        assert_eq!(
+            (text(&again).as_str(), again.message().unwrap().dup),
+            ("before", true),
+            "{protocol:?}"
+        );
         publish(mosquitto.port, QoS::AtLeastOnce, [("t/1", "after".to_owned())]).await;
         assert_eq!(rig.accept_payloads(1).await, ["after"]);
         assert_eq!(rig.health.metrics.reconnects.get(), 1, "{protocol:?}");
