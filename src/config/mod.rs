@@ -46,6 +46,7 @@ pub use policy::{Canary, Meaning, StatusPolicy};
 pub use report::{Finding, Place, Report, Warning};
 pub use sink::QUEUE_BYTES_MIN;
 pub use surroundings::Surroundings;
+pub use template::shows_header;
 
 /// Longest config file that is read.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;

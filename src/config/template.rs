@@ -27,6 +27,12 @@ const DELIVERY_HEADERS: [&str; 4] =
 /// Headers whose values may be shown: they say nothing that opens a door.
 const SHOWN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
+/// Whether the value of a header may be shown. Its name is in lower case.
+#[must_use]
+pub fn shows_header(name: &str) -> bool {
+    SHOWN_HEADERS.contains(&name)
+}
+
 /// The headers of a connector or a sink.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Headers {
@@ -119,7 +125,7 @@ impl Table<'_> {
         };
         for (name, value) in table.entries() {
             let lower = name.to_ascii_lowercase();
-            let shown = SHOWN_HEADERS.contains(&&*lower);
+            let shown = shows_header(&lower);
             let value = if shown { value } else { value.hidden() };
             if name.contains("${") {
                 let name = value.template_of(name);

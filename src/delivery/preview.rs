@@ -11,9 +11,6 @@ use crate::event::Record;
 use crate::name::SinkName;
 use crate::store::{RecordNumber, StoredRecord};
 
-/// Words in the names of headers whose values open doors.
-const SECRETS: [&str; 7] = ["auth", "token", "key", "secret", "cookie", "pass", "signature"];
-
 /// A request as it would leave for one record, without what differs between attempts and without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
@@ -21,7 +18,7 @@ pub struct Preview {
     pub method: &'static str,
     /// Where it goes.
     pub url: String,
-    /// Names and values; values that may be secrets are `***`.
+    /// Names and values; `***` for all values but those that say nothing that opens a door.
     pub headers: Vec<(String, String)>,
     /// What it carries, as text.
     pub body: String,
@@ -36,8 +33,8 @@ pub fn preview(name: &SinkName, sink: &config::Sink, node: &str, record: Record)
     renderer.add(&StoredRecord { number, accepted_at: UnixMillis::now(), age_ms: 0, record });
     let message = renderer.finish(&[number]);
     let shown = |name: &str, value: &str| {
-        let secret = name != "idempotency-key" && SECRETS.iter().any(|word| name.contains(word));
-        (name.to_owned(), if secret { "***".to_owned() } else { value.to_owned() })
+        let value = if config::shows_header(name) { value } else { "***" };
+        (name.to_owned(), value.to_owned())
     };
     let shown_headers = message
         .target
