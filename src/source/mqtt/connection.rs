@@ -4,8 +4,8 @@
 //! to the intake, acknowledgements follow the commits, filters are subscribed. None of them waits for another one, except the wire
 //! for the backlog, and that within a keep-alive.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -80,6 +80,8 @@ pub(super) async fn serve(
         polls: AtomicU64::new(0),
         leaving: AtomicBool::new(false),
         granted,
+        oversize_told: Once::new(),
+        topic_told: Once::new(),
     };
     connection.run(wire, &requests, grants, session, rendezvous, link).await
 }
@@ -97,6 +99,9 @@ struct Connection<'a> {
     /// Messages that still come are left to the next connection.
     leaving: AtomicBool,
     granted: mpsc::Sender<Vec<Grant>>,
+    /// What is dropped is told once a connection, and counted each time.
+    oversize_told: Once,
+    topic_told: Once,
 }
 
 impl Connection<'_> {
@@ -278,11 +283,14 @@ impl Connection<'_> {
             Dropped::Oversize(bytes) => {
                 self.context.health.count(Problem::Oversize);
                 let limit = self.source.packet_bytes_max;
-                warn!(%source, bytes = *bytes, limit, "message larger than packet_bytes_max dropped: raise it to take such messages");
+                self.oversize_told.call_once(|| {
+                    warn!(%source, bytes = *bytes, limit, "message larger than max_packet_bytes dropped: raise it to take such messages");
+                });
             }
             Dropped::InvalidTopic => {
                 self.context.health.count(Problem::Protocol);
-                warn!(%source, "message with an invalid topic dropped");
+                self.topic_told
+                    .call_once(|| warn!(%source, "message with an invalid topic dropped"));
             }
         }
         if receipt.qos != Qos::AtMostOnce {

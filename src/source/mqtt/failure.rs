@@ -108,7 +108,7 @@ impl Failure {
         Self::new(
             FailureKind::Oversize,
             format!(
-                "the broker sends a packet of {bytes} bytes, which is far above `packet_bytes_max`: raise that, or remove the message at the broker"
+                "the broker sends a packet of {bytes} bytes, which is far above `max_packet_bytes`: raise that, or remove the message at the broker"
             ),
         )
     }
