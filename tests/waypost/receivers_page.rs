@@ -93,25 +93,54 @@ fn the_receiver_in_python_takes_signed_requests_single_batched_and_compressed_an
     let file = folder.path().join("receiver.py");
     std::fs::write(&file, block("python")).unwrap();
     for sink in ["", "compression = \"gzip\"\nbatch = { max_records = 3, linger = \"300ms\" }"] {
-        let port = free_port();
         let mut python = Command::new("python3");
-        python.arg(&file).arg(port.to_string());
-        let receiver = Program::start(python);
-        listening(port);
-        let gateway = deliver(port, sink);
-        eventually("all processed", || receiver.lines_with("processing"), |count| *count == 3);
-        drop(gateway);
-        let strange = "whsec_c3RyYW5nZSBrZXkgb2YgdGhlIHBsYW50LCAzMiBieXQ=";
-        let url = format!("http://127.0.0.1:{port}");
-        let mut stranger = Gateway::with_sink(&url, &format!("sign = \"{strange}\""));
-        stranger.launch();
-        stranger.publish("t/1", 1);
-        stranger.tells("401");
-        // The second of these is the first once more.
-        for _ in 0..2 {
-            assert_eq!(post_signed(port, "a-1", r#"{"topic":"t","payload":"p"}"#), 200);
-        }
-        eventually("one more", || receiver.lines_with("processing"), |count| *count == 4);
+        python.arg(&file);
+        takes_signed_requests_once_and_no_others(python, sink);
+    }
+}
+
+/// Runs a receiver of the page, whose last argument is the port.
+#[track_caller]
+fn takes_signed_requests_once_and_no_others(mut receiver: Command, sink: &str) {
+    let port = free_port();
+    receiver.arg(port.to_string());
+    let receiver = Program::start(receiver);
+    listening(port);
+    let gateway = deliver(port, sink);
+    eventually("all processed", || receiver.lines_with("processing"), |count| *count == 3);
+    drop(gateway);
+    let strange = "whsec_c3RyYW5nZSBrZXkgb2YgdGhlIHBsYW50LCAzMiBieXQ=";
+    let url = format!("http://127.0.0.1:{port}");
+    let mut stranger = Gateway::with_sink(&url, &format!("sign = \"{strange}\""));
+    stranger.launch();
+    stranger.publish("t/1", 1);
+    stranger.tells("401");
+    // The second of these is the first once more.
+    for _ in 0..2 {
+        assert_eq!(post_signed(port, "a-1", r#"{"topic":"t","payload":"p"}"#), 200);
+    }
+    eventually("one more", || receiver.lines_with("processing"), |count| *count == 4);
+}
+
+/// A JDK is 300 MB, which `tests/run` does not install for one page.
+fn has_jdk() -> bool {
+    let modules = Command::new("java").arg("--list-modules").output();
+    modules.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("jdk.compiler"))
+}
+
+#[test]
+fn the_receiver_in_java_takes_signed_requests_plain_and_compressed_and_no_others() {
+    if !has_jdk() {
+        eprintln!("skipped: there is no JDK (Debian package `default-jdk-headless`)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("Receiver.java");
+    std::fs::write(&file, block("java")).unwrap();
+    for sink in ["", "compression = \"gzip\""] {
+        let mut java = Command::new("java");
+        java.arg(&file);
+        takes_signed_requests_once_and_no_others(java, sink);
     }
 }
 
