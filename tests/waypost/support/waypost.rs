@@ -158,6 +158,7 @@ impl Waypost {
     /// SIGTERM; returns how it ended and how long that took.
     #[track_caller]
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
+        assert_sums(self.get("/metrics"));
         let mut child = self.child.take().expect("it runs");
         let asked = Instant::now();
         let pid = child.id().to_string();
@@ -227,6 +228,16 @@ impl Waypost {
     }
 }
 
+/// Checks the sums of every sink in one scrape, where there was somebody to ask: they hold at any moment.
+#[track_caller]
+fn assert_sums(scraped: Option<(u16, String)>) {
+    let Some((200, text)) = scraped else { return };
+    let metrics = Metrics::parse(&text);
+    if !metrics.series("waypost_queue_records").is_empty() {
+        metrics.assert_conservation();
+    }
+}
+
 /// SIGKILL to a process and to what it has started.
 fn kill_group(mut child: Child) {
     let group = format!("-{}", child.id());
@@ -236,12 +247,15 @@ fn kill_group(mut child: Child) {
 }
 
 impl Drop for Waypost {
+    /// Every test that has a gateway running at its end ends with a look at its sums.
     fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            kill_group(child);
-        }
-        if std::thread::panicking() {
+        let running = self.child.take();
+        let has_failed = std::thread::panicking();
+        let scraped = running.as_ref().filter(|_| !has_failed).and_then(|_| self.get("/metrics"));
+        running.into_iter().for_each(kill_group);
+        if has_failed {
             eprintln!("--- log of waypost ---\n{}", self.log());
         }
+        assert_sums(scraped);
     }
 }
