@@ -1,8 +1,8 @@
-//! A TCP link between two ends on loopback that the test cuts, or makes swallow everything.
+//! A TCP link between two ends on loopback that the test cuts, makes swallow everything, or makes thin.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Link {
 struct Shared {
     target: u16,
     mode: AtomicU8,
+    /// Of each connection in each direction.
+    bytes_per_second_max: AtomicU32,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -34,8 +36,12 @@ impl Link {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared =
-            Arc::new(Shared { target, mode: AtomicU8::new(OPEN), connections: Mutex::default() });
+        let shared = Arc::new(Shared {
+            target,
+            mode: AtomicU8::new(OPEN),
+            bytes_per_second_max: AtomicU32::new(u32::MAX),
+            connections: Mutex::default(),
+        });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
@@ -57,6 +63,11 @@ impl Link {
     /// From now on nothing gets through, and nobody is told.
     pub fn silence(&self) {
         self.shared.set_mode(SILENT);
+    }
+
+    /// No connection carries more from now on.
+    pub fn throttle(&self, bytes_per_second_max: u32) {
+        self.shared.bytes_per_second_max.store(bytes_per_second_max, Ordering::SeqCst);
     }
 
     /// Breaks all connections, and those that come until it is opened again.
@@ -104,8 +115,16 @@ impl Shared {
         std::thread::spawn(move || outwards.pump(far_again, near_again));
     }
 
+    fn take_time_for(&self, bytes: usize) {
+        let rate = self.bytes_per_second_max.load(Ordering::SeqCst);
+        if rate < u32::MAX {
+            #[expect(clippy::disallowed_methods, reason = "a thin link is slow")]
+            std::thread::sleep(Duration::from_secs_f64(bytes as f64 / f64::from(rate)));
+        }
+    }
+
     fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut bytes = vec![0; 64 << 10];
+        let mut bytes = vec![0; 16 << 10];
         let mut is_deaf = false;
         loop {
             let read = from.read(&mut bytes);
@@ -116,6 +135,7 @@ impl Shared {
                 Ok(0) => break,
                 Ok(_) if is_deaf => {}
                 Ok(count) => {
+                    self.take_time_for(count);
                     if to.write_all(&bytes[..count]).is_err() {
                         break;
                     }
