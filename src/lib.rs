@@ -23,6 +23,7 @@ pub mod password;
 pub mod rule;
 pub mod signature;
 pub mod source;
+pub mod steps;
 pub mod store;
 pub mod tail;
 pub mod template;

@@ -52,6 +52,16 @@ pub fn version(tls: &TlsClient) -> Version {
     Version(tls.ca_file.iter().chain(identity).map(|path| look(path)).collect())
 }
 
+/// The version of TLS that the two ends of a connection have agreed on.
+#[must_use]
+pub fn version_in_words(session: &rustls::ClientConnection) -> &'static str {
+    match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    }
+}
+
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsSetupError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = ca_file else {

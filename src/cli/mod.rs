@@ -10,6 +10,7 @@ mod hash_password;
 mod import;
 mod input;
 mod logging;
+mod probe;
 mod receive;
 mod rule;
 mod run;
@@ -88,6 +89,8 @@ enum Command {
     Run(ConfigArguments),
     /// Say everything that is wrong with a config file, and what would be right
     Check(ConfigArguments),
+    /// Try the connections to brokers and services, without sending anything
+    Probe(probe::ProbeArguments),
     /// Show what a running Waypost is doing, and what is wrong
     Status(status::StatusArguments),
     /// Show events and what becomes of them, as it happens
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Probe(arguments) => probe::probe(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Tail(arguments) => tail::tail(&arguments),
         Command::Sink(command) => sink::sink(&command),

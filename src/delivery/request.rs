@@ -401,6 +401,27 @@ fn is_literal(template: &Template) -> bool {
     template.placeholders().next().is_none()
 }
 
+/// Address and headers as far as no placeholder has a say in them: the path ends with the last whole segment before one.
+pub(super) fn fixed_part(request: &config::Request) -> (Url, HeaderMap) {
+    let mut fixed = request.clone();
+    fixed.path = request.path.as_ref().and_then(|path| {
+        let Some(first) = path.placeholders().next() else { return Some(path.clone()) };
+        let before = path.source().get(..first.position()).unwrap_or_default();
+        let before = before.split('?').next().unwrap_or_default();
+        let whole = before.get(..=before.rfind('/')?)?;
+        Template::parse(whole).ok()
+    });
+    fixed.query.retain(|(_, value)| is_literal(value));
+    let mut headers = HeaderMap::new();
+    for (name, value) in request.headers.iter().filter(|(n, v)| is_literal(n) && is_literal(v)) {
+        let value = HeaderValue::try_from(value.render(&Value::Null, Escape::None));
+        if let (Ok(name), Ok(value)) = (header_name(name.source()), value) {
+            headers.insert(name, value);
+        }
+    }
+    (render_url(&fixed, &Value::Null), headers)
+}
+
 /// The sink's URL with path and query rendered.
 fn render_url(request: &config::Request, data: &Value) -> Url {
     let mut url = request.url.clone();

@@ -8,7 +8,7 @@ const LAYERS: [&[&str]; 9] = [
     &["access", "allocator", "clock", "name", "password", "signature", "topic", "units", "event"],
     &["template", "rule", "metrics", "tail"],
     &["config"],
-    &["store", "tls"],
+    &["steps", "store", "tls"],
     &["source", "delivery"],
     &["ingest"],
     &["admin"],

@@ -41,6 +41,7 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
         Commands:
           run            Run the gateway until SIGTERM or SIGINT
           check          Say everything that is wrong with a config file, and what would be right
+          probe          Try the connections to brokers and services, without sending anything
           status         Show what a running Waypost is doing, and what is wrong
           tail           Show events and what becomes of them, as it happens
           sink           Pause a sink, let it go on, or end its wait

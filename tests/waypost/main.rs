@@ -32,6 +32,7 @@ mod machine;
 mod overload;
 mod patience;
 mod poison;
+mod probe;
 mod receivers;
 mod receivers_page;
 mod requests;

@@ -24,6 +24,7 @@ use tower_service::Service;
 
 use super::secrets::Secrets;
 use crate::config::{self, HttpVersion};
+use crate::steps::{self, Stage, Watch};
 use crate::tls;
 
 /// Why there is no connection.
@@ -86,13 +87,14 @@ struct Settings {
     /// The last one made, for the sessions that it can resume, and of which files.
     tls_config: Mutex<Option<(tls::Version, Arc<ClientConfig>)>>,
     proxy: Option<(Uri, Arc<Secrets>)>,
+    watch: Watch,
 }
 
 impl Dialer {
-    pub(super) fn new(connection: &config::Connection, timeout: Duration) -> Self {
+    pub(super) fn new(connection: &config::Connection, timeout: Duration, watch: Watch) -> Self {
         // A carrier's NAT forgets silent connections within half a minute or so.
         const KEEP_ALIVE: Duration = Duration::from_secs(15);
-        let mut tcp = HttpConnector::new_with_resolver(Resolver);
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(watch.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEP_ALIVE));
@@ -111,6 +113,7 @@ impl Dialer {
             http_version: connection.http_version,
             tls_config: Mutex::new(None),
             proxy,
+            watch,
         }))
     }
 }
@@ -144,17 +147,22 @@ impl Settings {
             Some((proxy, _)) => Box::new(self.tcp(proxy.clone()).await?),
             None => Box::new(self.tcp(service.clone()).await?),
         };
-        if encrypted {
-            return self.secure(service, stream).await;
-        }
-        let speaks = if self.proxy.is_some() { Speaks::Http1ToProxy } else { Speaks::Http1 };
-        Ok(Link { stream: TokioIo::new(stream), speaks })
+        let link = if encrypted {
+            self.secure(service, stream).await?
+        } else {
+            let speaks = if self.proxy.is_some() { Speaks::Http1ToProxy } else { Speaks::Http1 };
+            Link { stream: TokioIo::new(stream), speaks }
+        };
+        self.watch.connected();
+        Ok(link)
     }
 
     async fn tcp(&self, to: Uri) -> Result<TcpStream, DialError> {
+        self.watch.begin(Stage::Tcp);
         let stream = self.tcp.clone().call(to).await;
-        let stream = stream.map_err(|error| DialError::Tcp(error.into()))?;
-        Ok(stream.into_inner())
+        let stream = stream.map_err(|error| DialError::Tcp(error.into()))?.into_inner();
+        self.watch.done(|| stream.peer_addr().map_or_else(|_| String::new(), |to| to.to_string()));
+        Ok(stream)
     }
 
     /// A connection to the service through the proxy (RFC 9110 section 9.3.6).
@@ -167,8 +175,12 @@ impl Settings {
         let used = secrets.in_use();
         let value = used.headers().next().map(|(_, value)| value.clone());
         let stream = self.tcp(proxy.clone()).await?;
+        self.watch.begin(Stage::Proxy);
         let refused = match connect_through(stream, service.clone(), value).await? {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                self.watch.done(|| "the proxy connects to the service".to_owned());
+                return Ok(stream);
+            }
             Err(status) => status,
         };
         if refused == StatusCode::PROXY_AUTHENTICATION_REQUIRED
@@ -183,6 +195,7 @@ impl Settings {
     }
 
     async fn secure(&self, service: Uri, stream: Box<dyn Duplex>) -> Result<Link, DialError> {
+        self.watch.begin(Stage::Tls);
         let config = self.tls_config().await?;
         let host = service.host().unwrap_or_default();
         // An IPv6 address has brackets in a URL only.
@@ -192,7 +205,10 @@ impl Settings {
             .map_err(|_| DialError::Setup(format!("`{name}` cannot be a TLS server name")))?;
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(DialError::Handshake)?;
-        let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let session = stream.get_ref().1;
+        let speaks_http2 = session.alpn_protocol() == Some(b"h2");
+        let http = if speaks_http2 { "HTTP/2" } else { "HTTP/1.1" };
+        self.watch.done(|| format!("{}, {http}", tls::version_in_words(session)));
         let speaks = match (self.http_version, speaks_http2) {
             (HttpVersion::Http2, false) => return Err(DialError::NoHttp2),
             (_, true) => Speaks::Http2,
@@ -282,8 +298,8 @@ fn refusal(proxy: &Uri, status: StatusCode) -> DialError {
 }
 
 /// Asks the system for addresses.
-#[derive(Debug, Clone, Copy)]
-struct Resolver;
+#[derive(Debug, Clone)]
+struct Resolver(Watch);
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -295,9 +311,14 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let watch = self.0.clone();
         Box::pin(async move {
+            watch.begin(Stage::Name);
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
-            Ok(found.collect::<Vec<_>>().into_iter())
+            let found: Vec<_> = found.collect();
+            watch.done(|| steps::addresses(found.iter().map(SocketAddr::ip)));
+            watch.begin(Stage::Tcp);
+            Ok(found.into_iter())
         })
     }
 }

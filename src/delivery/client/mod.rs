@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy;
@@ -26,6 +26,7 @@ use crate::clock::{BUILT_AT, UnixMillis};
 use crate::config::{self, Compression, HttpVersion};
 use crate::name::{ConnectorName, SinkName};
 use crate::signature;
+use crate::steps::Watch;
 use crate::store::ANSWER_BYTES_MAX;
 use dial::Dialer;
 use secrets::{InUse, Secrets};
@@ -68,6 +69,7 @@ impl Client {
     pub fn all(sinks: &BTreeMap<SinkName, config::Sink>) -> BTreeMap<SinkName, Self> {
         let mut shared: BTreeMap<&ConnectorName, Pool> = BTreeMap::new();
         let mut clients = BTreeMap::new();
+        let pool = |sink, idle_max| pool(sink, idle_max, Watch::default());
         for (name, sink) in sinks {
             let pool = match &sink.connection.connector {
                 None => pool(sink, sink.concurrency.get()),
@@ -82,6 +84,11 @@ impl Client {
             clients.insert(name.clone(), Self::new(name, sink, pool));
         }
         clients
+    }
+
+    /// The client of one sink, whose connections `watch` sees being made.
+    pub(super) fn watched(name: &SinkName, sink: &config::Sink, watch: Watch) -> Self {
+        Self::new(name, sink, pool(sink, 1, watch))
     }
 
     fn new(name: &SinkName, sink: &config::Sink, pool: Pool) -> Self {
@@ -110,6 +117,23 @@ impl Client {
         exchange.await.unwrap_or(Err(TransportError::RequestTimeout))
     }
 
+    /// Asks for the headers of `uri`, with the sink's own: HEAD changes nothing (RFC 9110 section 9.2.1).
+    pub(super) async fn head(
+        &self,
+        uri: Uri,
+        headers: HeaderMap,
+    ) -> Result<Answer, TransportError> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let secrets = self.secrets.in_use();
+        let asked = self.ask(request, &secrets);
+        tokio::time::timeout(self.timeout, asked)
+            .await
+            .unwrap_or(Err(TransportError::RequestTimeout))
+    }
+
     async fn exchange(&self, message: &Message) -> Result<Answer, TransportError> {
         let used = self.secrets.in_use();
         let answer = self.attempt(message, &used).await?;
@@ -132,12 +156,22 @@ impl Client {
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.clone_from(&message.target.headers);
-        headers.entry(USER_AGENT).or_insert(OUR_NAME);
-        headers.entry(ACCEPT).or_insert(ANYTHING);
         let ours = encoding.map(|name| (CONTENT_ENCODING, name)).into_iter();
         for (name, value) in ours.chain(signed.into_iter().flatten()) {
             headers.insert(name, value);
         }
+        self.ask(request, secrets).await
+    }
+
+    /// Adds what every request says, and the secrets; sends it, and reads the whole answer.
+    async fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        secrets: &InUse,
+    ) -> Result<Answer, TransportError> {
+        let headers = request.headers_mut();
+        headers.entry(USER_AGENT).or_insert(OUR_NAME);
+        headers.entry(ACCEPT).or_insert(ANYTHING);
         for (name, value) in secrets.headers() {
             headers.insert(name, value.clone());
         }
@@ -201,7 +235,7 @@ fn is_about_credentials(status: StatusCode) -> bool {
 }
 
 /// Connections to the service of `sink`, of which `idle_max` are kept although unused.
-fn pool(sink: &config::Sink, idle_max: usize) -> Pool {
+fn pool(sink: &config::Sink, idle_max: usize, watch: Watch) -> Pool {
     // A connection that died in silence is noticed by these, also while requests wait on it for longer.
     const PING: Duration = Duration::from_secs(15);
     let mut builder = legacy::Client::builder(TokioExecutor::new());
@@ -214,7 +248,7 @@ fn pool(sink: &config::Sink, idle_max: usize) -> Pool {
         .http2_adaptive_window(true)
         .http2_keep_alive_interval(PING)
         .http2_keep_alive_timeout(PING);
-    builder.build(Dialer::new(&sink.connection, sink.timeouts.connect))
+    builder.build(Dialer::new(&sink.connection, sink.timeouts.connect, watch))
 }
 
 #[cfg(test)]

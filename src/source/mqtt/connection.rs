@@ -24,6 +24,7 @@ use crate::clock::UnixMillis;
 use crate::config::MqttSource;
 use crate::event::{Event, Message, Qos};
 use crate::source::{Custody, Ledger, NoRoom, Problem, SourceContext, Verdict};
+use crate::steps::Watch;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -56,9 +57,10 @@ pub(super) async fn serve(
 ) -> End {
     let never_up = |why| End::Failed { why, up: None };
     let answer_by = Instant::now() + source.connect_timeout;
+    let nobody = Watch::default();
     let link = tokio::select! {
         () = context.stop.cancelled() => return End::Stopped,
-        link = timeout_at(answer_by, dial::dial(source)) => match link {
+        link = timeout_at(answer_by, dial::dial(source, &nobody)) => match link {
             Ok(Ok(link)) => link,
             Ok(Err(failure)) => return never_up(failure),
             Err(_) => return never_up(dial::no_answer(source)),
@@ -118,13 +120,14 @@ impl Connection<'_> {
         let mut carried = std::pin::pin!(relay.run(rendezvous, link).fuse());
         let connected = tokio::select! {
             () = self.context.stop.cancelled() => return End::Stopped,
-            connected = self.connect(&mut wire) => connected,
+            connected = connack(&mut wire, self.answer_by) => connected,
             () = &mut carried => Err(Failure::closed_by_broker()),
         };
         let session_present = match connected {
             Ok(session_present) => session_present,
             Err(failure) => {
-                return End::Failed { why: self.unanswered(failure, &relay), up: None };
+                let why = unanswered(failure, self.source, self.version, &relay);
+                return End::Failed { why, up: None };
             }
         };
         let since = Instant::now();
@@ -147,21 +150,10 @@ impl Connection<'_> {
                 End::Stopped
             }
             Err(failure) => {
-                End::Failed { why: self.explained(failure, &relay), up: Some(since.elapsed()) }
+                let why = explained(failure, self.source, &relay);
+                End::Failed { why, up: Some(since.elapsed()) }
             }
         }
-    }
-
-    /// Polls up to the CONNACK.
-    async fn connect(&self, wire: &mut Wire) -> Result<bool, Failure> {
-        let answer = async {
-            loop {
-                if let Signal::Connected { session_present } = wire.poll().await? {
-                    return Ok(session_present);
-                }
-            }
-        };
-        timeout_at(self.answer_by, answer).await.unwrap_or_else(|_| Err(Failure::no_connack()))
     }
 
     /// Serves an accepted connection. `Ok` once our DISCONNECT is written or the intake is closed.
@@ -345,38 +337,55 @@ impl Connection<'_> {
             () = goodbye => {}
         }
     }
+}
 
-    /// The failure of a connection that had no CONNACK.
-    fn unanswered(&self, failure: Failure, relay: &Relay) -> Failure {
-        if self.version == Version::V5 && relay.refused_version_in_old_form() {
-            return Failure::version_refused("5");
+/// Polls up to the CONNACK; `true` when the broker kept a session.
+pub(super) async fn connack(wire: &mut Wire, answer_by: Instant) -> Result<bool, Failure> {
+    let answer = async {
+        loop {
+            if let Signal::Connected { session_present } = wire.poll().await? {
+                return Ok(session_present);
+            }
         }
-        let failure = self.explained(failure, relay);
-        match failure.kind {
-            FailureKind::Closed => Failure::new(
-                FailureKind::ClosedUnanswered,
-                format!(
-                    "{} instead of answering the CONNECT: is it just starting, or does it refuse this client?",
-                    failure.text
-                ),
-            ),
-            _ => failure,
-        }
+    };
+    timeout_at(answer_by, answer).await.unwrap_or_else(|_| Err(Failure::no_connack()))
+}
+
+/// The failure of a connection that had no CONNACK.
+pub(super) fn unanswered(
+    failure: Failure,
+    source: &MqttSource,
+    version: Version,
+    relay: &Relay,
+) -> Failure {
+    if version == Version::V5 && relay.refused_version_in_old_form() {
+        return Failure::version_refused("5");
     }
+    let failure = explained(failure, source, relay);
+    match failure.kind {
+        FailureKind::Closed => Failure::new(
+            FailureKind::ClosedUnanswered,
+            format!(
+                "{} instead of answering the CONNECT: is it just starting, or does it refuse this client?",
+                failure.text
+            ),
+        ),
+        _ => failure,
+    }
+}
 
-    /// What broke the connection underneath says more than the library, which only saw its own end close.
-    fn explained(&self, failure: Failure, relay: &Relay) -> Failure {
-        let underneath = match failure.kind {
-            FailureKind::Closed => relay.take_error(),
-            _ => None,
-        };
-        match underneath {
-            None => failure,
-            Some(error) => match tls::explain(&error, dial::server_name(self.source)) {
-                Some(text) => Failure::new(FailureKind::Unreachable, text),
-                None => Failure::closed(&error),
-            },
-        }
+/// What broke the connection underneath says more than the library, which only saw its own end close.
+fn explained(failure: Failure, source: &MqttSource, relay: &Relay) -> Failure {
+    let underneath = match failure.kind {
+        FailureKind::Closed => relay.take_error(),
+        _ => None,
+    };
+    match underneath {
+        None => failure,
+        Some(error) => match tls::explain(&error, dial::server_name(source)) {
+            Some(text) => Failure::new(FailureKind::Unreachable, text),
+            None => Failure::closed(&error),
+        },
     }
 }
 

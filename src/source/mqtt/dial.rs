@@ -4,7 +4,7 @@
 //! IPv6 literal, and gives a silent first address the time of all others.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use super::failure::{Failure, FailureKind};
 use super::tls;
 use crate::config::{MqttSource, MqttTransport};
+use crate::steps::{self, Stage, Watch};
 
 /// A TCP or TLS connection.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -36,15 +37,16 @@ pub(super) enum Link {
 const ADDRESSES_MAX: usize = 8;
 
 /// Connects to the broker; the caller bounds the whole by the connect timeout. Cancel safe: nothing is left behind.
-pub(super) async fn dial(source: &MqttSource) -> Result<Link, Failure> {
-    let tcp = connect(source).await?;
+pub(super) async fn dial(source: &MqttSource, watch: &Watch) -> Result<Link, Failure> {
+    let tcp = connect(source, watch).await?;
+    let encrypted =
+        matches!(source.transport, MqttTransport::Tls | MqttTransport::WebSocketTls { .. });
+    let stream: Box<dyn Duplex> =
+        if encrypted { secure(source, tcp, watch).await? } else { Box::new(tcp) };
     match &source.transport {
-        MqttTransport::Tcp => Ok(Link::Bytes(Box::new(tcp))),
-        MqttTransport::Tls => Ok(Link::Bytes(secure(source, tcp).await?)),
-        MqttTransport::WebSocket { path } => upgrade(source, "ws", path, Box::new(tcp)).await,
-        MqttTransport::WebSocketTls { path } => {
-            upgrade(source, "wss", path, secure(source, tcp).await?).await
-        }
+        MqttTransport::Tcp | MqttTransport::Tls => Ok(Link::Bytes(stream)),
+        MqttTransport::WebSocket { path } => upgrade(source, "ws", path, stream, watch).await,
+        MqttTransport::WebSocketTls { path } => upgrade(source, "wss", path, stream, watch).await,
     }
 }
 
@@ -58,8 +60,12 @@ pub(super) fn server_name(source: &MqttSource) -> &str {
     source.tls.server_name.as_deref().unwrap_or_else(|| bare_host(source))
 }
 
-async fn connect(source: &MqttSource) -> Result<TcpStream, Failure> {
+async fn connect(source: &MqttSource, watch: &Watch) -> Result<TcpStream, Failure> {
     let (host, port) = (bare_host(source), source.port);
+    // An address is nothing that has to be asked for.
+    if host.parse::<IpAddr>().is_err() {
+        watch.begin(Stage::Name);
+    }
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
         .map_err(|error| {
@@ -69,6 +75,8 @@ async fn connect(source: &MqttSource) -> Result<TcpStream, Failure> {
         })?
         .take(ADDRESSES_MAX)
         .collect();
+    watch.done(|| steps::addresses(addresses.iter().map(SocketAddr::ip)));
+    watch.begin(Stage::Tcp);
     let mut last = unreachable(format!("the name `{host}` has no address"));
     let count = u32::try_from(addresses.len()).unwrap_or(1).max(1);
     for address in addresses {
@@ -81,7 +89,10 @@ async fn connect(source: &MqttSource) -> Result<TcpStream, Failure> {
             Ok(Ok(stream)) => {
                 // PUBACKs are small: without this they wait for the broker's delayed TCP acknowledgement.
                 match stream.set_nodelay(true) {
-                    Ok(()) => return Ok(stream),
+                    Ok(()) => {
+                        watch.done(|| address.to_string());
+                        return Ok(stream);
+                    }
                     Err(error) => {
                         last = unreachable(refusal(address, &error));
                     }
@@ -116,7 +127,12 @@ pub(super) fn no_answer(source: &MqttSource) -> Failure {
     ))
 }
 
-async fn secure(source: &MqttSource, tcp: TcpStream) -> Result<Box<dyn Duplex>, Failure> {
+async fn secure(
+    source: &MqttSource,
+    tcp: TcpStream,
+    watch: &Watch,
+) -> Result<Box<dyn Duplex>, Failure> {
+    watch.begin(Stage::Tls);
     let settings = source.tls.clone();
     let config = tokio::task::spawn_blocking(move || tls::client_config(&settings))
         .await
@@ -125,7 +141,10 @@ async fn secure(source: &MqttSource, tcp: TcpStream) -> Result<Box<dyn Duplex>, 
     let server = ServerName::try_from(name.to_owned())
         .map_err(|_| unreachable(format!("`{name}` cannot be a TLS server name")))?;
     match TlsConnector::from(config).connect(server, tcp).await {
-        Ok(stream) => Ok(Box::new(stream)),
+        Ok(stream) => {
+            watch.done(|| crate::tls::version_in_words(stream.get_ref().1).to_owned());
+            Ok(Box::new(stream))
+        }
         Err(error) => Err(unreachable(tls::explain(&error, name).unwrap_or_else(|| {
             format!("the broker broke off the TLS handshake: {error}; does this port speak TLS?")
         }))),
@@ -137,7 +156,9 @@ async fn upgrade(
     scheme: &str,
     path: &str,
     stream: Box<dyn Duplex>,
+    watch: &Watch,
 ) -> Result<Link, Failure> {
+    watch.begin(Stage::WebSocket);
     let url = format!("{scheme}://{}:{}{path}", source.host, source.port);
     let mut request = url
         .as_str()
@@ -145,7 +166,10 @@ async fn upgrade(
         .map_err(|error| unreachable(format!("`{url}` is no WebSocket URL: {error}")))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     match tokio_tungstenite::client_async(request, stream).await {
-        Ok((socket, _)) => Ok(Link::WebSocket(Box::new(socket))),
+        Ok((socket, _)) => {
+            watch.done(|| path.to_owned());
+            Ok(Link::WebSocket(Box::new(socket)))
+        }
         Err(error) => Err(unreachable(match error {
             tungstenite::Error::Http(answer) => format!(
                 "`{url}` answers HTTP {} instead of opening a WebSocket: check the path",

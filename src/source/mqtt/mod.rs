@@ -26,6 +26,7 @@ mod cover;
 mod dial;
 mod failure;
 mod ledger;
+mod probe;
 mod reconnect;
 mod session;
 mod tls;
@@ -35,6 +36,8 @@ mod wire;
 use std::time::Duration;
 
 use tracing::info;
+
+pub use self::probe::probe;
 
 use self::connection::End;
 use self::failure::{Failure, FailureKind};
@@ -105,6 +108,7 @@ fn hello(config: &MqttSource, default_client_id: String) -> Hello {
         password: config.password.as_ref().map(|password| password.expose().to_owned()),
         keep_alive: config.keep_alive,
         connect_timeout: config.connect_timeout,
+        keeps_session: true,
         session_expiry_seconds: u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX),
         receive_maximum: config.receive_maximum.get(),
         packet_bytes_max: config.packet_bytes_max.get(),

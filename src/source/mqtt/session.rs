@@ -17,7 +17,7 @@ use crate::store::{KnownSession, SessionNote};
 use crate::topic::TopicFilter;
 
 /// Filters of one SUBSCRIBE; some hosted brokers take no more.
-const FILTERS_MAX: usize = 8;
+pub(super) const FILTERS_MAX: usize = 8;
 /// A refused filter is tried again this often: access rules change.
 const REFUSED_RETRY: Duration = Duration::from_mins(5);
 

@@ -58,6 +58,11 @@ impl Choice {
         falls_back
     }
 
+    /// Whether MQTT 5 went unanswered and may just have met a broker that was starting.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.unanswered > 0 && self.unanswered < UNANSWERED_MAX && self.next == Version::V5
+    }
+
     fn first(&self) -> Version {
         match self.protocol {
             MqttProtocol::Auto | MqttProtocol::V5 => Version::V5,

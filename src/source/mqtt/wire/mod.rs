@@ -26,6 +26,8 @@ pub(super) struct Hello {
     pub(super) password: Option<String>,
     pub(super) keep_alive: Duration,
     pub(super) connect_timeout: Duration,
+    /// The session of this client id goes on, and is kept by the broker; otherwise it is as short as the connection.
+    pub(super) keeps_session: bool,
     /// MQTT 5 only.
     pub(super) session_expiry_seconds: u32,
     /// MQTT 5 only.
@@ -38,6 +40,16 @@ pub(super) struct Hello {
 pub(super) enum Version {
     V311,
     V5,
+}
+
+impl Version {
+    /// For an operator.
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::V311 => "MQTT 3.1.1",
+            Self::V5 => "MQTT 5",
+        }
+    }
 }
 
 /// What a connection reports.

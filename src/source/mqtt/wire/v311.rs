@@ -28,7 +28,7 @@ pub(super) fn open(
     options
         .set_transport(Transport::unix())
         .set_keep_alive(hello.keep_alive)
-        .set_clean_session(false)
+        .set_clean_session(!hello.keeps_session)
         .set_manual_acks(true)
         .set_inflight(OUTGOING_MAX)
         .set_max_packet_size(incoming_bytes_max(hello.packet_bytes_max), OUTGOING_BYTES_MAX);

@@ -35,7 +35,7 @@ pub(super) fn open(hello: &Hello, rendezvous: &str, requests_max: usize) -> (Asy
     options
         .set_transport(Transport::unix())
         .set_keep_alive(hello.keep_alive)
-        .set_clean_start(false)
+        .set_clean_start(!hello.keeps_session)
         .set_manual_acks(true)
         .set_outgoing_inflight_upper_limit(OUTGOING_MAX)
         .set_connection_timeout(hello.connect_timeout.as_secs().max(1))
