@@ -4,10 +4,12 @@
 //! is a table. Exit codes follow sysexits: 0 done, 1 failed, 2 wrong arguments, 69 nobody answers, 78 the config is wrong.
 
 mod check;
+mod completions;
 mod demo;
 mod events;
 mod hash_password;
 mod import;
+mod init;
 mod input;
 mod logging;
 mod probe;
@@ -87,6 +89,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway until SIGTERM or SIGINT
     Run(ConfigArguments),
+    /// Write a config to begin with
+    Init(init::InitArguments),
     /// Say everything that is wrong with a config file, and what would be right
     Check(ConfigArguments),
     /// Try the connections to brokers and services, without sending anything
@@ -119,6 +123,10 @@ enum Command {
     JqHelper,
     /// Read a password from standard input and print the hash that a broker user needs
     HashPassword,
+    /// Print the JSON Schema of the config file, for editors
+    Schema,
+    /// Print what a shell needs to complete command lines
+    Completions(completions::CompletionsArguments),
 }
 
 /// Where the config file is.
@@ -171,6 +179,7 @@ pub fn main() -> ExitCode {
     allocator::hold_on_to_little();
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Init(arguments) => init::init(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Probe(arguments) => probe::probe(&arguments),
         Command::Status(arguments) => status::status(&arguments),
@@ -187,6 +196,14 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::HashPassword => hash_password::run(),
+        Command::Schema => {
+            say(&format!("{:#}", config::schema()));
+            Ok(())
+        }
+        Command::Completions(arguments) => {
+            completions::completions(&arguments);
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

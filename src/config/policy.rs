@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
+use super::schema::Form;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -145,17 +146,21 @@ pub(super) fn reject_storm(table: &mut Table<'_>) -> NonZeroU32 {
 
 /// `max_attempts` of `retry`.
 pub(super) fn attempts_max(retry: &mut Table<'_>) -> Option<NonZeroU32> {
+    const MOST: u32 = 1_000_000;
     let value = retry.get("max_attempts")?;
-    if is_none(&value) { None } else { count(&value, 1_000_000) }
+    value.may_be(Form::Integer(1..=MOST.into()));
+    if is_none(&value) { None } else { count(&value, MOST) }
 }
 
 /// `max_age` of `retry`.
 pub(super) fn age_max(retry: &mut Table<'_>) -> Option<Duration> {
     let value = retry.get("max_age")?;
+    value.may_be(Form::Period);
     if is_none(&value) { None } else { value.period(Duration::from_secs(1)..=24 * 3650 * HOUR) }
 }
 
 fn is_none(value: &Value<'_>) -> bool {
+    value.may_be(Form::words(["none"].into_iter()));
     matches!(value.content, DeValue::String(text) if text == "none")
 }
 

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::Surroundings;
 use super::columns::ColumnUse;
 use super::report::{Finding, Place};
+use super::schema::Form;
 use super::words::{known_words, nearest};
 
 /// Collects what one file says and what is wrong with it.
@@ -24,6 +25,10 @@ pub(super) struct Reader<'doc> {
     places: RefCell<BTreeMap<String, Range<usize>>>,
     /// Every key that was asked for, there or not.
     asked: RefCell<BTreeSet<String>>,
+    /// Every key that must be there, where its table is.
+    required: RefCell<BTreeSet<String>>,
+    /// What each value that was read may be.
+    forms: RefCell<BTreeMap<String, Vec<Form>>>,
     columns_used: RefCell<Vec<ColumnUse>>,
     failed_tests: RefCell<Vec<Finding>>,
 }
@@ -37,6 +42,8 @@ impl<'doc> Reader<'doc> {
             warnings: RefCell::default(),
             places: RefCell::default(),
             asked: RefCell::default(),
+            required: RefCell::default(),
+            forms: RefCell::default(),
             columns_used: RefCell::default(),
             failed_tests: RefCell::default(),
         }
@@ -114,9 +121,19 @@ impl<'doc> Reader<'doc> {
         (in_order(self.problems), in_order(self.warnings))
     }
 
-    #[cfg(test)]
+    /// Every key that was asked for.
     pub(super) fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
+    }
+
+    /// Every key that must be there.
+    pub(super) fn required(&self) -> BTreeSet<String> {
+        self.required.borrow().clone()
+    }
+
+    /// What each value that was read may be.
+    pub(super) fn forms(&self) -> BTreeMap<String, Vec<Form>> {
+        self.forms.borrow().clone()
     }
 
     #[cfg(test)]
@@ -178,6 +195,7 @@ impl<'r> Table<'r> {
     /// The value of `key`, which must be there; `example` shows one as TOML.
     pub(super) fn require(&mut self, key: &'static str, example: &str) -> Option<Value<'r>> {
         let value = self.get(key);
+        self.reader.required.borrow_mut().insert(join(&self.path, key));
         if value.is_none() {
             let message = format!("is missing; for example `{key} = {example}`");
             self.reader.problem(&join(&self.path, key), self.span.clone(), message);
@@ -308,8 +326,27 @@ impl<'r> Value<'r> {
         self.content.as_table().is_some_and(|table| table.contains_key(key))
     }
 
+    /// Notes what it may be, whatever it is.
+    pub(super) fn may_be(&self, form: Form) {
+        self.note_form(self.path.clone(), form);
+    }
+
+    /// Notes what each element may be when it is a list.
+    pub(super) fn elements_may_be(&self, form: Form) {
+        self.note_form(format!("{}[0]", self.path), form);
+    }
+
+    fn note_form(&self, path: String, form: Form) {
+        let mut forms = self.reader.forms.borrow_mut();
+        let forms = forms.entry(path).or_default();
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+
     /// It as a table.
     pub(super) fn table(&self) -> Option<Table<'r>> {
+        self.may_be(Form::Table);
         let DeValue::Table(entries) = self.content else {
             return self.wrong(format!("must be a table, is {}", self.described()));
         };
@@ -324,6 +361,7 @@ impl<'r> Value<'r> {
 
     /// The elements of a list.
     pub(super) fn list(&self) -> Option<Vec<Self>> {
+        self.may_be(Form::List);
         let DeValue::Array(elements) = self.content else {
             let example = match self.content {
                 DeValue::String(text) => format!(" such as [{text:?}]"),

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::Secret;
 use super::reader::Value;
+use super::schema::Form;
 use crate::template::literal;
 
 /// Longest secret that is read from a file.
@@ -39,6 +40,7 @@ impl Value<'_> {
 
     /// A secret: `{ file = ".." }`, `{ env = ".." }`, or a text, which may hold `${env:NAME}`.
     pub(super) fn secret(&self) -> Option<Secret> {
+        self.may_be(Form::Secret);
         let secret = match self.content {
             DeValue::String(raw) => {
                 if !raw.contains("${env:") {

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::connector::{Connector, Connectors};
 use super::reader::{Table, Value};
+use super::schema::Form;
 use super::template::Headers;
 use super::{
     BATCH_COLUMNS, Batch, BatchFormat, Compression, Durability, Method, Order, Queue, Request,
@@ -194,6 +195,9 @@ fn signing_keys(value: &Value<'_>) -> Option<Vec<Secret>> {
             Err(error) => value.wrong_secret(error.to_string()),
         }
     };
+    value.may_be(Form::List);
+    value.may_be(Form::Secret);
+    value.elements_may_be(Form::Secret);
     match value.content {
         DeValue::Array(_) => value.some("leave it out to sign nothing", key),
         _ => Some(vec![key(value)?]),

@@ -4,6 +4,7 @@ use http::header::HeaderName;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
+use super::schema::Form;
 use super::words::{known_words, nearest};
 use super::{Credential, CredentialForm};
 use crate::template::{Template, lookalikes};
@@ -124,6 +125,7 @@ impl Table<'_> {
             return headers;
         };
         for (name, value) in table.entries() {
+            value.may_be(Form::Secret);
             let lower = name.to_ascii_lowercase();
             let shown = shows_header(&lower);
             let value = if shown { value } else { value.hidden() };

@@ -9,12 +9,14 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::Value;
+use super::schema::Form;
 use super::words::{known_words, nearest};
 use crate::units::{parse_period, parse_size, period_text, size_text};
 
 impl Value<'_> {
     /// The text as it stands in the file.
     pub(super) fn raw_text(&self) -> Option<&str> {
+        self.may_be(Form::Text);
         match self.content {
             DeValue::String(text) => Some(text),
             _ => self.wrong(format!("must be a text in quotes, is {}", self.described())),
@@ -43,6 +45,7 @@ impl Value<'_> {
 
     /// One of some words, each with what it stands for.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        self.may_be(Form::words(words.iter().map(|(word, _)| *word)));
         let text = self.text()?;
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*meaning);
@@ -56,6 +59,7 @@ impl Value<'_> {
 
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
+        self.may_be(Form::Boolean);
         match self.content {
             DeValue::Boolean(value) => Some(*value),
             _ => self.wrong(format!("must be true or false, is {}", self.described())),
@@ -64,6 +68,7 @@ impl Value<'_> {
 
     /// A whole number.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.may_be(Form::Integer(range.clone()));
         let DeValue::Integer(number) = self.content else {
             return self.wrong(format!("must be a whole number, is {}", self.described()));
         };
@@ -83,6 +88,7 @@ impl Value<'_> {
 
     /// A number with or without decimals.
     pub(super) fn decimal(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        self.may_be(Form::Decimal(range.clone()));
         let number: Option<f64> = match self.content {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
@@ -99,6 +105,7 @@ impl Value<'_> {
 
     /// A size in bytes.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.may_be(Form::Size);
         self.need_unit("MiB", "a size such as \"64MiB\"")?;
         let bytes = self.parsed(parse_size)?;
         if range.contains(&bytes) {
@@ -109,6 +116,7 @@ impl Value<'_> {
 
     /// A period.
     pub(super) fn period(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.may_be(Form::Period);
         self.need_unit("s", "a period such as \"30s\"")?;
         let period = self.parsed(parse_period)?;
         if range.contains(&period) {

@@ -40,6 +40,7 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
 
         Commands:
           run            Run the gateway until SIGTERM or SIGINT
+          init           Write a config to begin with
           check          Say everything that is wrong with a config file, and what would be right
           probe          Try the connections to brokers and services, without sending anything
           status         Show what a running Waypost is doing, and what is wrong
@@ -52,6 +53,8 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           template       Try templates
           import         Make a config from the files of another broker, and say what is not the same
           hash-password  Read a password from standard input and print the hash that a broker user needs
+          schema         Print the JSON Schema of the config file, for editors
+          completions    Print what a shell needs to complete command lines
           help           Print this message or the help of the given subcommand(s)
 
         Options:

@@ -97,7 +97,7 @@ fn a_probe_beside_the_running_gateway_tells_each_step_and_disturbs_nobody() {
 }
 
 #[test]
-fn what_does_not_work_is_told_with_its_cause_and_what_to_do() {
+fn what_is_wrong_with_a_broker_is_told_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users");
     let made = std::process::Command::new("mosquitto_passwd")
@@ -112,6 +112,78 @@ fn what_does_not_work_is_told_with_its_cause_and_what_to_do() {
          access = [{{ allow = true, topics = [\"allowed/#\"] }}]\n\n\
          [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"http://127.0.0.1:1\"\n"
     ));
+    let missing = Server::scripted(|_| Reply::Status(404));
+    let nobody = free_port();
+    let gateway = Waypost::prepare(&format!(
+        "[sources.a-password]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{strict}\"\nusername = \"plant\"\n\
+         password = {{ file = \"pw\" }}\n\n\
+         [sources.b-rights]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{narrow}\"\n\n\
+         [sources.c-nobody]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{nobody}\"\n\n\
+         [sources.d-name]\ntype = \"mqtt\"\nurl = \"mqtts://broker.invalid\"\n\n\
+         [sources.e-http]\ntype = \"mqtt\"\nurl = \"ws://127.0.0.1:{missing}/mqtt\"\n\n\
+         [webhooks.cloud]\ntopics = [\"allowed/#\", \"other/#\", \"$share/g/x\"]\nurl = \"{}\"\n",
+        Server::start().url(),
+        strict = strict.port,
+        missing = missing.port,
+    ));
+    std::fs::write(gateway.directory().join("pw"), "wrong").unwrap();
+
+    let sources = ["a-password", "b-rights", "c-nobody", "d-name", "e-http"];
+    let told = sources.map(|source| {
+        let ports = [
+            (strict.port, "STRICT"),
+            (narrow, "NARROW"),
+            (nobody, "NOBODY"),
+            (missing.port, "MISSING"),
+        ];
+        told(&gateway.run(&["probe", source]), &ports)
+    });
+
+    expect![[r#"
+        exit 1
+        --- stdout
+        source a-password: mqtt://127.0.0.1:STRICT
+          ok      tcp        TIME  127.0.0.1:STRICT
+          failed  mqtt       TIME  the broker does not let this client in: check `username`, `password` and `client_id`, and the broker's access rules (this probe came as `waypost-probe-xxxx`: with the gateway's own client id it would throw the gateway out)
+        --- stderr
+        error: 1 of 1 failed
+
+        exit 1
+        --- stdout
+        source b-rights: mqtt://127.0.0.1:NARROW
+          ok      tcp        TIME  127.0.0.1:NARROW
+          ok      mqtt       TIME  MQTT 5 accepts `waypost-probe-xxxx`
+          failed  subscribe  TIME  the broker refuses the subscription `other/#` (not authorized): allow it for this client, or take it out of the rules
+          unsure  subscribe  TIME  `$share/g/x` is not tried: what others of its group wait for would come here
+        --- stderr
+        error: 1 of 1 failed
+
+        exit 1
+        --- stdout
+        source c-nobody: mqtt://127.0.0.1:NOBODY
+          failed  tcp        TIME  127.0.0.1:NOBODY refuses connections: is the broker running, and is this its port?
+        --- stderr
+        error: 1 of 1 failed
+
+        exit 1
+        --- stdout
+        source d-name: mqtts://broker.invalid:8883
+          failed  name       TIME  the name `broker.invalid` cannot be resolved: failed to lookup address information: Name or service not known; check the URL and the DNS
+        --- stderr
+        error: 1 of 1 failed
+
+        exit 1
+        --- stdout
+        source e-http: ws://127.0.0.1:MISSING/mqtt
+          ok      tcp        TIME  127.0.0.1:MISSING
+          failed  websocket  TIME  `ws://127.0.0.1:MISSING/mqtt` answers HTTP 404 instead of opening a WebSocket: check the path
+        --- stderr
+        error: 1 of 1 failed
+    "#]].assert_eq(&told.join("\n"));
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
     let certificates = Certificates::new();
     certificates.issue("127.0.0.1");
     let encrypted = Server::start_tls(certificates.server("127.0.0.1", false));
@@ -122,36 +194,27 @@ fn what_does_not_work_is_told_with_its_cause_and_what_to_do() {
     let post_only = Server::scripted(|_| Reply::Status(405));
     let missing = Server::scripted(|_| Reply::Status(404));
     let nobody = free_port();
-    let gateway = Waypost::prepare(&format!(
-        "[sources.a-password]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{strict}\"\nusername = \"plant\"\n\
-         password = {{ file = \"pw\" }}\n\n\
-         [sources.b-rights]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{narrow}\"\n\n\
-         [sources.c-nobody]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{nobody}\"\n\n\
-         [sources.d-name]\ntype = \"mqtt\"\nurl = \"mqtts://broker.invalid\"\n\n\
-         [sources.e-http]\ntype = \"mqtt\"\nurl = \"ws://127.0.0.1:{missing}/mqtt\"\n\n\
-         [webhooks.a-refused]\ntopics = [\"allowed/#\", \"other/#\", \"$share/g/x\"]\nurl = \"http://127.0.0.1:{nobody}\"\n\n\
-         [webhooks.b-token]\ntopics = [\"allowed/#\"]\nurl = \"{}\"\nauth = {{ bearer = {{ file = \"pw\" }} }}\n\n\
-         [webhooks.c-portal]\ntopics = [\"allowed/#\"]\nurl = \"{}\"\n\n\
-         [webhooks.d-authority]\ntopics = [\"allowed/#\"]\nurl = \"{}\"\n\n\
-         [webhooks.e-name]\ntopics = [\"allowed/#\"]\nurl = \"https://service.invalid/hook\"\n\n\
-         [webhooks.f-plain]\ntopics = [\"allowed/#\"]\nurl = \"https://127.0.0.1:{missing}\"\n\n\
-         [webhooks.g-post]\ntopics = [\"allowed/#\"]\nurl = \"{}\"\n\n\
-         [webhooks.h-missing]\ntopics = [\"allowed/#\"]\nurl = \"{}/nothing\"\n",
-        refusing.url(),
-        portal.url(),
-        encrypted.url(),
-        post_only.url(),
-        missing.url(),
-        strict = strict.port,
-        missing = missing.port,
-    ));
-    std::fs::write(gateway.directory().join("pw"), "wrong").unwrap();
+    let webhook = |name: &str, url: &str| {
+        format!("[webhooks.{name}]\ntopics = [\"t/#\"]\nurl = \"{url}\"\n\n")
+    };
+    let gateway = Waypost::prepare(
+        &[
+            "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:1883\"]\n\n".to_owned(),
+            webhook("a-refused", &format!("http://127.0.0.1:{nobody}")),
+            webhook("b-token", &refusing.url()),
+            webhook("c-portal", &portal.url()),
+            webhook("d-authority", &encrypted.url()),
+            webhook("e-name", "https://service.invalid/hook"),
+            webhook("f-plain", &format!("https://127.0.0.1:{}", missing.port)),
+            webhook("g-post", &post_only.url()),
+            webhook("h-missing", &format!("{}/nothing", missing.url())),
+        ]
+        .concat(),
+    );
 
     let output = gateway.run(&["probe"]);
 
     let ports = [
-        (strict.port, "STRICT"),
-        (narrow, "NARROW"),
         (nobody, "NOBODY"),
         (refusing.port, "REFUSING"),
         (portal.port, "PORTAL"),
@@ -162,25 +225,8 @@ fn what_does_not_work_is_told_with_its_cause_and_what_to_do() {
     expect![[r#"
         exit 1
         --- stdout
-        source a-password: mqtt://127.0.0.1:STRICT
-          ok      tcp        TIME  127.0.0.1:STRICT
-          failed  mqtt       TIME  the broker does not let this client in: check `username`, `password` and `client_id`, and the broker's access rules (this probe came as `waypost-probe-xxxx`: with the gateway's own client id it would throw the gateway out)
-
-        source b-rights: mqtt://127.0.0.1:NARROW
-          ok      tcp        TIME  127.0.0.1:NARROW
-          ok      mqtt       TIME  MQTT 5 accepts `waypost-probe-xxxx`
-          failed  subscribe  TIME  the broker refuses the subscription `other/#` (not authorized): allow it for this client, or take it out of the rules
-          unsure  subscribe  TIME  `$share/g/x` is not tried: what others of its group wait for would come here
-
-        source c-nobody: mqtt://127.0.0.1:NOBODY
-          failed  tcp        TIME  127.0.0.1:NOBODY refuses connections: is the broker running, and is this its port?
-
-        source d-name: mqtts://broker.invalid:8883
-          failed  name       TIME  the name `broker.invalid` cannot be resolved: failed to lookup address information: Name or service not known; check the URL and the DNS
-
-        source e-http: ws://127.0.0.1:MISSING/mqtt
-          ok      tcp        TIME  127.0.0.1:MISSING
-          failed  websocket  TIME  `ws://127.0.0.1:MISSING/mqtt` answers HTTP 404 instead of opening a WebSocket: check the path
+        source devices: 127.0.0.1:1883
+          nothing to dial: devices connect to it
 
         sink a-refused: http://127.0.0.1:NOBODY/
           failed  tcp        TIME  connection refused: does the service run, and is this its port?
@@ -212,7 +258,7 @@ fn what_does_not_work_is_told_with_its_cause_and_what_to_do() {
           ok      tcp        TIME  127.0.0.1:MISSING
           unsure  http       TIME  HEAD answers 404 (Not Found): nothing is at this URL, or only POST is taken there; `--send-sample` tells
         --- stderr
-        error: 11 of 13 failed
+        error: 6 of 9 failed
     "#]].assert_eq(&told(&output, &ports));
 }
 
