@@ -3,7 +3,7 @@
 use super::{ConfigArguments, Failure, say};
 
 pub(super) fn check(arguments: &ConfigArguments) -> Result<(), Failure> {
-    let config = arguments.load()?;
+    let config = arguments.load_and_warn()?;
     if !config.failed_tests.is_empty() {
         let failed = config.failed_tests.iter().map(|finding| format!("error: {finding}"));
         return Err(Failure::config(&failed.collect::<Vec<_>>().join("\n").trim_end()));

@@ -138,8 +138,14 @@ struct ConfigArguments {
 }
 
 impl ConfigArguments {
-    /// The checked config. Warnings go to standard error.
+    /// The checked config.
     fn load(&self) -> Result<Config, Failure> {
+        let loaded = config::load(&self.config).map_err(|report| Failure::config(&report))?;
+        Ok(loaded.0)
+    }
+
+    /// The checked config; what is risky in it goes to standard error.
+    fn load_and_warn(&self) -> Result<Config, Failure> {
         let (config, warnings) =
             config::load(&self.config).map_err(|report| Failure::config(&report))?;
         for warning in warnings {

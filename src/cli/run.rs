@@ -7,7 +7,7 @@ use super::{ConfigArguments, Failure, logging, runtime, tell};
 use crate::daemon;
 
 pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
-    let config = arguments.load()?;
+    let config = arguments.load_and_warn()?;
     for finding in &config.failed_tests {
         tell(&format!("warning: {finding}"));
     }

@@ -4,22 +4,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::bodies;
 use super::connector::Connectors;
 use super::reader::Reader;
-use super::{Config, Durability, MqttSource, Order, Rule, Sink, Source, WhenFull};
+use super::risk;
+use super::{Config, MqttSource, Order, Rule, Sink, Source};
 use crate::event::Qos;
-use crate::event::json::PayloadAs;
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::TopicFilter;
-use crate::units::size_text;
+use crate::units::{period_text, size_text};
 
-/// A round trip of a mobile uplink on a good day.
-const ROUND_TRIP: Duration = Duration::from_millis(50);
-/// Under this a sink that sends one request at a time and cannot be told otherwise is worth a word, in records/s.
-const SLOW: u64 = 100;
-/// Under this a queue holds minutes rather than hours.
-const QUEUE_BYTES_SMALL: u64 = 64 << 20;
+/// Outages that are nothing special: what is given up or forgotten within this is lost now and then.
+pub(super) const OUTAGE: Duration = Duration::from_hours(1);
+/// Folders that are in memory on every Linux.
+const IN_MEMORY: [&str; 3] = ["/run", "/var/run", "/dev/shm"];
 
 /// Records per second that `sink` can deliver at most when each request takes `round_trip`, whatever the service can
 /// do: requests in flight, times records in each. Order per key counts as if keys were many.
@@ -45,7 +42,7 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config, connectors: &Connector
     warn_of_sources(reader, config);
     warn_of_overlaps(reader, config);
     for (name, sink) in &config.sinks {
-        warn_of_sink(reader, &sink_key(reader, name), sink);
+        risk::warn_of_sink(reader, &sink_key(reader, name), sink);
     }
     warn_of_disk(reader, config);
 }
@@ -191,6 +188,15 @@ fn warn_of_sources(reader: &Reader<'_>, config: &Config) {
                 "the broker sends at QoS 0: what comes while Waypost or the link is down is lost",
             );
         }
+        if source.session_expiry < OUTAGE {
+            let away = period_text(source.session_expiry);
+            reader.warn_of(
+                &format!("sources.{name}.session_expiry"),
+                format!(
+                    "is short: away for longer than {away}, and the broker drops what it holds"
+                ),
+            );
+        }
     }
 }
 
@@ -225,53 +231,14 @@ fn topics_key(reader: &Reader<'_>, name: &RuleName) -> String {
     format!("{table}.topics")
 }
 
-fn warn_of_sink(reader: &Reader<'_>, key: &str, sink: &Sink) {
-    let warn = |part: &str, message: &str| reader.warn_of(&format!("{key}.{part}"), message);
-    match sink.queue.when_full {
-        WhenFull::Block => warn(
-            "queue.when_full",
-            "with `block` a full queue stops acknowledging to the sources it is fed from, for every sink: brokers then \
-             drop messages by their own limits (Mosquitto after 1000 for a client), uncounted here",
-        ),
-        WhenFull::DropOldest | WhenFull::DropNewest | WhenFull::DeadLetter => {}
-    }
-    if sink.queue.bytes_max.get() < QUEUE_BYTES_SMALL {
-        let message = format!(
-            "{} is little for a queue: at 100 records of 256 bytes a second it is full in {} minutes",
-            size_text(sink.queue.bytes_max.get()),
-            sink.queue.bytes_max.get() / (100 * 256 * 60)
-        );
-        warn("queue.max_bytes", &message);
-    }
-    if sink.queue.durability == Durability::Process {
-        warn(
-            "queue.durability",
-            "with `process` a power cut loses messages that were acknowledged",
-        );
-    }
-    if sink.request.payload_as == PayloadAs::Text {
-        warn(
-            "payload_as",
-            "with `text` a payload that is not UTF-8 is damaged for good, as in EMQX",
-        );
-    }
-    let rate = records_per_second_max(sink, ROUND_TRIP);
-    if sink.order == Order::Sink && rate < SLOW {
-        let batched = rate.saturating_mul(100);
-        let message = format!(
-            "with `sink` there is one request at a time: at a round trip of 50 ms at most {rate} records a second; with \
-             `batch = {{ max_records = {} }}` {batched}",
-            sink.batch.records_max.get().saturating_mul(100)
-        );
-        warn("order", &message);
-    }
-    if sink.order == Order::Sink && reader.has(&format!("{key}.concurrency")) {
-        warn("concurrency", "has no effect with `order = \"sink\"`");
-    }
-    bodies::check(reader, key, sink);
-}
-
 fn warn_of_disk(reader: &Reader<'_>, config: &Config) {
+    let data_dir = &config.gateway.data_dir;
+    if IN_MEMORY.iter().any(|folder| data_dir.starts_with(folder)) {
+        reader.warn_of(
+            "gateway.data_dir",
+            "is in memory: what was acknowledged and is not delivered is gone when the machine starts again",
+        );
+    }
     let partition = (reader.surroundings.partition_bytes)(&config.gateway.data_dir);
     let quotas = config.sinks.values().map(|sink| sink.queue.bytes_max.get());
     let quotas = quotas.fold(0_u64, u64::saturating_add);

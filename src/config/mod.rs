@@ -18,6 +18,7 @@ mod pem;
 mod policy;
 mod reader;
 mod report;
+mod risk;
 mod routes;
 mod rule_sql;
 mod rule_tests;

@@ -99,10 +99,8 @@ pub(super) fn on_status(value: Option<Value<'_>>) -> StatusPolicy {
             continue;
         };
         let Some(meaning) = meaning else { continue };
-        if statuses.hundreds == 3 && meaning == Meaning::Delivered {
-            value.warn_of_key(
-                "a redirect is no delivery: a captive portal that answers so would empty the queue",
-            );
+        if let Some(risk) = statuses.risk(meaning) {
+            value.warn_of_key(risk);
         }
         policy = match statuses.status {
             Some(status) => policy.with_status(status, meaning),
@@ -116,6 +114,30 @@ struct Statuses {
     hundreds: u16,
     /// `None` for the whole class.
     status: Option<u16>,
+}
+
+impl Statuses {
+    /// What can be lost when they mean this.
+    fn risk(&self, meaning: Meaning) -> Option<&'static str> {
+        let credentials = matches!(self.status, Some(401 | 403 | 407));
+        let passing = self.hundreds == 5 || matches!(self.status, Some(408 | 425 | 429));
+        let whole_class = self.hundreds == 4 && self.status.is_none();
+        match meaning {
+            Meaning::Delivered if self.hundreds == 3 => Some(
+                "a redirect is no delivery: a captive portal that answers so would empty the queue",
+            ),
+            Meaning::Delivered if credentials || passing || whole_class => Some(
+                "this is no delivery: a service that refuses everything for a while would empty the queue",
+            ),
+            Meaning::Reject if credentials || whole_class => Some(
+                "an expired token would make dead letters of good records, up to `reject_storm` of them",
+            ),
+            Meaning::Reject if passing => Some(
+                "a service in trouble would make dead letters of good records, up to `reject_storm` of them",
+            ),
+            _ => None,
+        }
+    }
 }
 
 fn statuses(key: &str) -> Option<Statuses> {

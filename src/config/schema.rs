@@ -80,6 +80,7 @@ struct Known {
     asked: BTreeSet<String>,
     required: BTreeSet<String>,
     docs: BTreeMap<String, Doc>,
+    source_types: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +118,7 @@ impl Known {
             required: required(&reader, &types),
             asked: asked.iter().map(|key| general(key, &types)).collect(),
             docs: docs(&types),
+            source_types: types.into_values().collect(),
             forms,
         }
     }
@@ -164,14 +166,18 @@ impl Known {
         if path != "sources" {
             return self.value(&join(path, NAME));
         }
-        let types = ["broker", "mqtt"].map(|kind| {
-            let mut table = self.table(&join(path, kind));
+        let types = self.source_types.iter().map(|kind| {
+            let path = join(path, kind);
+            let mut table = self.table(&path);
+            if let Some(doc) = self.docs.get(&path) {
+                table.insert("description".to_owned(), json!(doc.text));
+            }
             if let Some(properties) = table.get_mut("properties").and_then(Json::as_object_mut) {
                 properties.insert("type".to_owned(), json!({ "const": kind }));
             }
             Json::from(table)
         });
-        json!({ "oneOf": types })
+        json!({ "oneOf": types.collect::<Vec<_>>() })
     }
 
     fn value(&self, path: &str) -> Json {
@@ -306,7 +312,8 @@ fn required(reader: &Reader<'_>, types: &BTreeMap<String, String>) -> BTreeSet<S
 /// What the file says of each key: the comment above it, which may be about several.
 fn docs(types: &BTreeMap<String, String>) -> BTreeMap<String, Doc> {
     let mut docs: BTreeMap<String, Doc> = BTreeMap::new();
-    let (mut table, mut text, mut is_open) = (String::new(), String::new(), false);
+    let (mut table, mut text) = (String::new(), String::new());
+    let (mut is_open, mut is_heading) = (false, false);
     for line in SHIPPED.lines() {
         let line = line.strip_prefix(PART).unwrap_or(line);
         let is_default = !line.contains(EXAMPLE);
@@ -319,13 +326,18 @@ fn docs(types: &BTreeMap<String, String>) -> BTreeMap<String, Doc> {
             if !text.is_empty() {
                 text.push('\n');
             }
-            text.push_str(comment);
+            text.push_str(comment.trim_matches(['-', ' ']));
+            is_heading = comment.starts_with("---");
             continue;
         }
         is_open = false;
         if let Some(header) = line.strip_prefix('[') {
             table = general(header.trim_start_matches('[').trim_end_matches(']'), types);
-            text.clear();
+            // It goes for what follows, too, where that has no word of its own.
+            let doc = docs.entry(table.clone()).or_default();
+            if doc.text.is_empty() {
+                doc.text.clone_from(&text);
+            }
         } else if let Some((key, _)) = key_line.split_once(" = ").filter(|(key, _)| is_key(key)) {
             let default = (is_default && key_line != line).then(|| default_of(key_line)).flatten();
             let path = shared(&join(&table, key));
@@ -334,7 +346,7 @@ fn docs(types: &BTreeMap<String, String>) -> BTreeMap<String, Doc> {
                 doc.text.clone_from(&text);
             }
             doc.default = doc.default.take().or(default);
-        } else if line.is_empty() {
+        } else if line.is_empty() && !is_heading {
             text.clear();
         }
     }
@@ -370,16 +382,17 @@ mod tests {
         let without_form: Vec<_> =
             keys.iter().filter(|key| !known.forms.contains_key(**key)).collect();
         assert!(without_form.is_empty(), "{without_form:?}");
-        // Those of tables within a line are told of with the table.
+        // What has no word of its own is told of with its table; not so in a webhook, where the words are about others.
         let told = |key: &str| {
-            let mut key = key;
+            let key = key.replace("[]", "");
+            let mut key = key.as_str();
             loop {
                 if known.docs.get(key).is_some_and(|doc| !doc.text.is_empty()) {
                     return true;
                 }
                 match key.rsplit_once('.') {
-                    Some((above, _)) => key = above,
-                    None => return false,
+                    Some((above, _)) if above != "webhooks.*" => key = above,
+                    _ => return false,
                 }
             }
         };

@@ -136,7 +136,7 @@ fn what_is_not_the_same_on_emqx_5_is_reported() {
           actions.http.my-webhook_WH_D: is named my-webhook_wh_d here, in metrics and bodies too
           actions.http.my-webhook_WH_D.resource_opts.max_buffer_bytes: was for each of 4 workers in memory; here 32 MiB on disk
           rule_engine.rules.my-webhook_WH_D: is named my-webhook_wh_d here, in metrics and bodies too
-          sinks.my-webhook_wh_d.queue.max_bytes: 32 MiB is little for a queue: at 100 records of 256 bytes a second it is full in 21 minutes
+          sinks.my-webhook_wh_d.queue.max_bytes: 32 MiB is little for a queue: at 100 records of 256 bytes a second it is full in 21 minutes, and then the oldest are dropped
         Left out:
           actions.kafka_producer.k: is of type kafka_producer; Waypost delivers over HTTP only
           rule_engine.ignore_sys_message: topics that start with `$` match only filters that do

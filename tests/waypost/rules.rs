@@ -361,6 +361,11 @@ output = 'null'
     expect![[r#"
         exit 0
         waypost.toml: ok (1 source, 1 rule, 1 sink)
+        warning: sinks.cloud.batch.max_records: is 1: at a round trip of 50 ms at most 80 records a second are delivered, at 200 ms 20; with `concurrency = 64` 1280 and 320 (`batch.max_records = 1` written out keeps it so without a warning)
+         --> waypost.toml:6:1
+          |
+        6 | [sinks.cloud]
+          | ^^^^^^^^^^^^^
     "#]]
     .assert_eq(&with_config(&format!("{HOT}{tests}"), &["check"], ""));
     let wrong = r#"
@@ -373,6 +378,11 @@ output = 'null'
 "#;
     expect![[r#"
         exit 78
+        warning: sinks.cloud.batch.max_records: is 1: at a round trip of 50 ms at most 80 records a second are delivered, at 200 ms 20; with `concurrency = 64` 1280 and 320 (`batch.max_records = 1` written out keeps it so without a warning)
+         --> waypost.toml:6:1
+          |
+        6 | [sinks.cloud]
+          | ^^^^^^^^^^^^^
         error: rules.hot.tests[0]: expected {"pump":"8","temp":31}, got {"pump":"7","temp":31}
           --> waypost.toml:19:1
            |
