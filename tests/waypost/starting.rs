@@ -37,14 +37,16 @@ fn init_writes_a_config_that_check_accepts_and_never_over_another() {
         --- stdout
         waypost.toml: ok (1 source, 1 rule, 1 sink)
         --- stderr
-    "#]].assert_eq(&run(&["check", "--config", "waypost.toml"]));
+    "#]]
+    .assert_eq(&run(&["check", "--config", "waypost.toml"]));
     std::fs::write(folder.path().join("waypost.toml"), "mine").unwrap();
     expect![[r#"
         exit 1
         --- stdout
         --- stderr
         error: waypost.toml is there already and stays as it is; name another file with --output
-    "#]].assert_eq(&run(&["init"]));
+    "#]]
+    .assert_eq(&run(&["init"]));
     let kept = std::fs::read_to_string(folder.path().join("waypost.toml")).unwrap();
     assert_eq!(kept, "mine");
     expect![[r#"
@@ -52,7 +54,8 @@ fn init_writes_a_config_that_check_accepts_and_never_over_another() {
         --- stdout
         --- stderr
         error: nowhere/gateway.toml cannot be written: No such file or directory (os error 2)
-    "#]].assert_eq(&run(&["init", "--output", "nowhere/gateway.toml"]));
+    "#]]
+    .assert_eq(&run(&["init", "--output", "nowhere/gateway.toml"]));
 }
 
 #[test]

@@ -146,6 +146,10 @@ impl Waypost {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics_port
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
