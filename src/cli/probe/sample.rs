@@ -45,7 +45,7 @@ fn of_rule(
     let event = event(source.clone(), topic);
     let output = output_of(name, &event, router)?;
     let event = if output.is_some() { event.without_content() } else { event };
-    Ok(Record { rule: name.clone(), event: Arc::new(event), output })
+    Ok(Record { rule: name.clone(), event: Arc::new(event), output, replay: None })
 }
 
 /// What the rule makes of the event; `None` for the event as it is.
