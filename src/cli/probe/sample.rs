@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::config::Config;
-use crate::event::{Event, MessageIds, Qos, Record};
+use crate::event::{Event, Message, MessageIds, Qos, Record};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::rule::program::Input;
 use crate::rule::{Router, Rule, Selection};
@@ -69,10 +69,8 @@ fn topic_of(filter: &str) -> Option<Topic> {
 }
 
 fn event(source: SourceName, topic: Topic) -> Event {
-    Event {
+    let message = Message {
         id: MessageIds::new().mint(),
-        source,
-        received_at: UnixMillis::now(),
         topic,
         payload: Bytes::from_static(PAYLOAD),
         qos: Qos::AtLeastOnce,
@@ -82,5 +80,6 @@ fn event(source: SourceName, topic: Topic) -> Event {
         username: None,
         peer: None,
         properties: None,
-    }
+    };
+    Event::published(source, UnixMillis::now(), message)
 }
