@@ -40,7 +40,7 @@ fn gateway(service: &Server, port: u16) -> Waypost {
     ))
 }
 
-/// The PromQL of every panel, with Grafana's variables filled in.
+/// The query of every panel, with Grafana's variables filled in.
 fn dashboard_queries() -> Vec<String> {
     fn collect(value: &Value, into: &mut Vec<String>) {
         match value {

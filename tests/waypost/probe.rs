@@ -1,6 +1,7 @@
 //! What `waypost probe` finds out, and that nobody notices.
 
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use expect_test::expect;
 use serde_json::Value;
@@ -96,15 +97,19 @@ fn a_probe_beside_the_running_gateway_tells_each_step_and_disturbs_nobody() {
     assert_eq!(metrics.get("waypost_source_reconnects_total", "source=\"local\""), Some(0.0));
 }
 
+/// A broker that lets in `plant` with the password `right`.
+fn with_a_password(folder: &Path) -> Mosquitto {
+    let users = folder.join("users");
+    let mut made = Command::new("mosquitto_passwd");
+    made.args(["-c", "-b"]).arg(&users).args(["plant", "right"]);
+    assert!(made.status().unwrap().success());
+    Mosquitto::start(&format!("password_file {}", users.display()))
+}
+
 #[test]
 fn what_is_wrong_with_a_broker_is_told_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let users = folder.path().join("users");
-    let made = std::process::Command::new("mosquitto_passwd")
-        .args(["-c", "-b", &users.display().to_string(), "plant", "right"])
-        .status();
-    assert!(made.unwrap().success());
-    let strict = Mosquitto::start(&format!("password_file {}", users.display()));
+    let strict = with_a_password(folder.path());
     // Mosquitto's `acl_file` grants every subscription, and keeps back what it does not allow.
     let narrow = free_port();
     let _narrow = Waypost::start(&format!(
