@@ -144,7 +144,7 @@ impl Ingest {
                         }
                     }
                 };
-                let selected = self.select(&found, &input);
+                let selected = self.select(&found, &input, &incoming.event);
                 if let Some(audience) = &audience {
                     telling::selected(audience, &found, &incoming.event, &selected);
                 }
@@ -183,7 +183,12 @@ impl Ingest {
     }
 
     /// What a rule makes of an event, counted.
-    fn select(&self, found: &Match<'_>, input: &Input<'_>) -> Result<Selection, RunError> {
+    fn select(
+        &self,
+        found: &Match<'_>,
+        input: &Input<'_>,
+        event: &Event,
+    ) -> Result<Selection, RunError> {
         let metrics = self.rules.get(found.index).expect("each rule of the router is counted");
         metrics.matched.inc();
         let selected = found.select(input);
@@ -191,7 +196,7 @@ impl Ingest {
             Ok(Selection::Nothing) => {}
             Ok(Selection::Event | Selection::Outputs(_)) => metrics.passed.inc(),
             Err(error) => {
-                metrics.count_failure(error.reason);
+                metrics.note_failure(error, event);
                 debug!(rule = %found.rule, %error, "rule failed for an event");
             }
         }

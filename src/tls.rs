@@ -5,11 +5,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
 use crate::config::{TlsClient, TlsIdentity};
 
@@ -59,6 +61,30 @@ pub fn version_in_words(session: &rustls::ClientConnection) -> &'static str {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
+    }
+}
+
+/// When the first certificate of a PEM file expires, in seconds since 1970; `None` when that cannot be said. Reads the file:
+/// call it where blocking is allowed.
+#[must_use]
+pub fn certificate_expiry(cert_file: &Path) -> Option<u64> {
+    read_certificates(cert_file).ok()?.iter().filter_map(expiry).min()
+}
+
+/// The library that reads certificates says when one expired, and nothing before that: so it is asked at the end of time.
+/// It looks at that first, whatever else there is to say.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<u64> {
+    const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let (nobody, at) = (RootCertStore::empty(), UnixTime::since_unix_epoch(YEAR_9999));
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+    let verified =
+        verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], at, algorithms.all);
+    match verified {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(not_after.as_secs())
+        }
+        _ => None,
     }
 }
 

@@ -147,6 +147,36 @@ pub fn period_text(period: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// A size for people: three digits and a binary unit.
+#[must_use]
+pub fn size_words(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let exponent = bytes.checked_ilog2().unwrap_or(0) / 10;
+    let index = usize::try_from(exponent).unwrap_or(0).min(UNITS.len() - 1);
+    let unit = UNITS.get(index).copied().unwrap_or("B");
+    if index == 0 {
+        return format!("{bytes} {unit}");
+    }
+    let tenths = u128::from(bytes) * 10 / (1_u128 << (10 * index));
+    if tenths >= 1000 {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A period for people: its two largest units.
+#[must_use]
+pub fn period_words(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -236,5 +266,13 @@ mod tests {
                 prop_assert!(!error.to_string().is_empty());
             }
         }
+    }
+
+    #[test]
+    fn sizes_and_periods_are_short_enough_to_read() {
+        let sizes: Vec<_> = [0, 999, 1024, 1536, 200 << 20, 3 << 40].map(size_words).into();
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 KiB", "1.5 KiB", "200 MiB", "3.0 TiB"]);
+        let periods: Vec<_> = [0, 59, 61, 3661, 90_000].map(period_words).into();
+        assert_eq!(periods, ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
     }
 }

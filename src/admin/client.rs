@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::rules::{self, RuleReport};
 use super::sinks::{self, SinkCommand, SinkSteered};
 use super::tail::{HEARTBEAT, TailQuery};
 use super::{STATUS_PATH, Status};
@@ -56,6 +57,11 @@ pub enum ClientError {
 /// The status of the process that listens on `socket`.
 pub async fn status(socket: &Path) -> Result<Status, ClientError> {
     ask(socket, Method::GET, STATUS_PATH).await
+}
+
+/// What a rule of the process that listens on `socket` does.
+pub async fn rule(socket: &Path, rule: &str) -> Result<RuleReport, ClientError> {
+    ask(socket, Method::GET, &rules::path(rule)).await
 }
 
 /// Steers a sink of the process that listens on `socket`.

@@ -5,11 +5,14 @@
 //! that changes anything.
 
 pub mod client;
+mod diagnosis;
 mod refusal;
+pub mod rules;
 pub mod server;
 pub mod sinks;
 mod status;
 pub mod tail;
 
+pub use diagnosis::notes;
 pub use refusal::Refusal;
 pub use status::*;

@@ -15,6 +15,7 @@ use axum::routing::get;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::rules::{self, RuleReporter};
 use super::sinks::{self, SinkSteerer};
 use super::{SinkStatus, Status, status, tail};
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct Views {
     pub metrics: Arc<Metrics>,
     /// For `/v1/status` and `/readyz`.
     pub status: StatusReader,
+    /// For `/v1/rules`.
+    pub rule: RuleReporter,
     /// For `/v1/sinks`.
     pub steer: SinkSteerer,
     /// For `/v1/tail`.
@@ -109,6 +112,7 @@ pub async fn serve_admin(listener: UnixListener, views: Views, stop: Cancellatio
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .merge(status::routes())
+        .merge(rules::routes())
         .merge(sinks::routes())
         .merge(tail::routes())
         .with_state(views);

@@ -38,6 +38,57 @@ pub struct Status {
     pub rules: BTreeMap<String, RuleStatus>,
     /// Every sink, by name.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// What the dead letters of all sinks may take together, in bytes.
+    pub dead_letter_bytes_max: u64,
+    /// Certificates that the gateway shows to others.
+    pub certificates: Vec<CertificateStatus>,
+    /// The first digits of the SHA-256 of the config file in use.
+    pub config_hash: String,
+    /// What is wrong, and what may be of interest, in words.
+    pub notes: Vec<Note>,
+}
+
+/// When a certificate expires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Whose it is, such as `sink cloud`.
+    pub of: String,
+    /// Seconds from now; below zero when it has expired.
+    pub expires_in_seconds: i64,
+}
+
+/// Rates of a counter, each in events a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Over the last five to ten seconds.
+    pub now: f64,
+    /// On average over five minutes.
+    pub last_5_minutes: f64,
+    /// The largest that `now` has been since the start.
+    pub max: f64,
+}
+
+/// Something that is worth a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// How much it matters.
+    pub level: NoteLevel,
+    /// What it is about, such as `sink cloud`.
+    pub about: String,
+    /// What is so.
+    pub what: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+/// How much a note matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteLevel {
+    /// Something does not work, or data is lost or in danger.
+    Wrong,
+    /// It may be as it should.
+    Hint,
 }
 
 /// One source.
@@ -53,6 +104,16 @@ pub struct SourceStatus {
     pub detail: Option<String>,
     /// Seconds in this state.
     pub since_seconds: u64,
+    /// The kinds of event that the rules want from it.
+    pub events: Vec<String>,
+    /// The topics of messages that the rules want from it.
+    pub topics: Vec<String>,
+    /// Seconds since an event came, to a few seconds; `None` when none has since the start.
+    pub quiet_seconds: Option<u64>,
+    /// Events taken from it, a second.
+    pub received_rate: Rate,
+    /// Events acknowledged to it, a second.
+    pub acknowledged_rate: Rate,
     /// Events taken from it.
     pub received: u64,
     /// Events acknowledged to it.
@@ -64,8 +125,28 @@ pub struct SourceStatus {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleStatus {
+    /// `idle` before the first match, `failing` while it fails (within five minutes), otherwise `ok`.
+    pub state: String,
+    /// Where its events come from.
+    pub sources: Vec<String>,
+    /// The kinds of event it wants.
+    pub events: Vec<String>,
+    /// The topics it wants.
+    pub topics: Vec<String>,
+    /// It has SQL: it makes something of events.
+    pub has_sql: bool,
     /// Where its matches go.
     pub sinks: Vec<String>,
+    /// Its matches, a second.
+    pub matched_rate: Rate,
+    /// Those that it put something out of, a second.
+    pub passed_rate: Rate,
+    /// Those that it failed for, a second.
+    pub failed_rate: Rate,
+    /// Those that it failed for, by reason.
+    pub failed_by_reason: BTreeMap<String, u64>,
+    /// Why it failed last.
+    pub last_error: Option<String>,
     /// Events from its topics since the start.
     pub matched: u64,
     /// Events of which it put something out.
@@ -107,6 +188,16 @@ pub struct SinkStatus {
     pub enqueued: u64,
     /// Records delivered since.
     pub delivered: u64,
+    /// Records that became dead letters since, by reason.
+    pub dead_lettered: BTreeMap<String, u64>,
+    /// Dead letters that there are, by reason.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// What they take, in bytes.
+    pub dead_letter_bytes: u64,
+    /// Records taken into the queue, a second.
+    pub enqueued_rate: Rate,
+    /// Records delivered, a second.
+    pub delivered_rate: Rate,
     /// Records given up since, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Records that wait or are in flight.

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod demo;
 mod events;
+mod graph;
 mod hash_password;
 mod import;
 mod init;
@@ -99,6 +100,8 @@ enum Command {
     Status(status::StatusArguments),
     /// Show events and what becomes of them, as it happens
     Tail(tail::TailArguments),
+    /// Draw sources, rules and sinks, with what flows between them while a Waypost runs
+    Graph(graph::GraphArguments),
     /// Pause a sink, let it go on, or end its wait
     #[command(subcommand)]
     Sink(sink::SinkCommands),
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::probe(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Tail(arguments) => tail::tail(&arguments),
+        Command::Graph(arguments) => graph::graph(&arguments),
         Command::Sink(command) => sink::sink(&command),
         Command::Rule(command) => rule::rule(&command),
         Command::Events(command) => events::events(&command),

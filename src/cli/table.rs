@@ -1,5 +1,7 @@
 //! Plain tables: columns as wide as their widest cell, two spaces between them.
 
+pub(super) use crate::units::{period_words as period, size_words as size};
+
 /// A table with a heading.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -31,34 +33,6 @@ impl Table {
     }
 }
 
-/// A size for people: three digits and a binary unit.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let exponent = bytes.checked_ilog2().unwrap_or(0) / 10;
-    let index = usize::try_from(exponent).unwrap_or(0).min(UNITS.len() - 1);
-    let unit = UNITS.get(index).copied().unwrap_or("B");
-    if index == 0 {
-        return format!("{bytes} {unit}");
-    }
-    let tenths = u128::from(bytes) * 10 / (1_u128 << (10 * index));
-    if tenths >= 1000 {
-        format!("{} {unit}", tenths / 10)
-    } else {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    }
-}
-
-/// A period for people: its two largest units.
-pub(super) fn period(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
 /// A wait for people, in milliseconds or seconds.
 pub(super) fn brief(millis: u64) -> String {
     match millis {
@@ -68,16 +42,25 @@ pub(super) fn brief(millis: u64) -> String {
     }
 }
 
+/// A rate for people: events a second.
+pub(super) fn per_second(rate: f64) -> String {
+    match rate {
+        0.0 => "0".to_owned(),
+        rate if rate < 0.1 => "<0.1".to_owned(),
+        rate if rate < 9.95 => format!("{rate:.1}"),
+        rate if rate < 99_999.5 => format!("{rate:.0}"),
+        rate => format!("{:.0}k", rate / 1000.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_periods_are_short_enough_to_read() {
-        let sizes: Vec<_> = [0, 999, 1024, 1536, 200 << 20, 3 << 40].map(size).into();
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 KiB", "1.5 KiB", "200 MiB", "3.0 TiB"]);
-        let periods: Vec<_> = [0, 59, 61, 3661, 90_000].map(period).into();
-        assert_eq!(periods, ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+    fn rates_are_short_enough_to_read() {
+        let rates: Vec<_> = [0.0, 0.004, 0.25, 9.96, 1234.4, 123_456.0].map(per_second).into();
+        assert_eq!(rates, ["0", "<0.1", "0.2", "10", "1234", "123k"]);
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod tests;
 
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
 use toml::de::DeTable;
 
 use connector::Connectors;
@@ -81,6 +82,7 @@ pub fn parse(text: &str, surroundings: &Surroundings) -> Result<(Config, Vec<War
     let (problems, warnings) = reader.finish();
     match config {
         Some(mut config) if problems.is_empty() => {
+            config.hash = hash(text);
             config.failed_tests = failed_tests;
             Ok((config, warnings.into_iter().map(Warning).collect()))
         }
@@ -111,12 +113,20 @@ fn config<'r>(reader: &'r Reader<'r>, document: &'r DeTable<'r>) -> Config {
         sources,
         rules,
         sinks,
+        hash: String::new(),
         failed_tests: Vec::new(),
     };
     columns::check(reader, &config);
     events::check(reader, &config);
     lint::check(reader, &config, &connectors);
     config
+}
+
+/// The first 8 bytes of the SHA-256, in hex: to tell configs apart.
+fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let first = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    format!("{first:016x}")
 }
 
 /// The text of the file, or in words why there is none.

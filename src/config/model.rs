@@ -38,6 +38,8 @@ pub struct Config {
     pub rules: BTreeMap<RuleName, Rule>,
     /// HTTP services, each with a queue.
     pub sinks: BTreeMap<SinkName, Sink>,
+    /// The first 16 hex digits of the SHA-256 of the file's text.
+    pub hash: String,
     /// Tests of rules that do not hold: the rule makes something else of an event than its test says.
     pub failed_tests: Vec<Finding>,
 }

@@ -4,8 +4,11 @@
 //! second. What is cut off loses nothing: it was not acknowledged, or it is in a queue. A panic in any task ends the process:
 //! the queues are durable, and the supervisor starts it again.
 
+mod certificates;
 mod faces;
+mod look;
 mod opening;
+mod rates;
 mod sinks;
 mod sources;
 mod stage;
@@ -29,7 +32,9 @@ use crate::source::Intake;
 use crate::store::{DeadLetterReason, Queue, Store, StoreError};
 use crate::tail::Tail;
 
+use certificates::Certificates;
 use faces::start_faces;
+use look::look_on;
 use opening::{open_queues, open_store};
 use sinks::{start_delivery, watch_threads};
 use sources::{source_contexts, source_health, start_sources};
@@ -108,9 +113,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         rules: rules.clone(),
         sinks,
         queues: queues.clone(),
+        rates: Arc::default(),
+        certificates: Arc::new(Certificates::new(metrics.certificates.clone())),
+        store_metrics: metrics.store.clone(),
     });
+    metrics.config_info.show(&config.hash);
     let views = views(&watched, &metrics, &tail);
-    let faces = start_faces(&config, &views).await?;
+    let mut faces = start_faces(&config, &views).await?;
+    faces.spawn("look", |stop| look_on(move || Arc::clone(&watched), stop));
 
     let contexts = source_contexts(&config, &router, &intake, &tail, &health);
     let mut ingest = Stage::new("ingest");

@@ -1,6 +1,6 @@
 //! What an operator asks of a sink.
 
-use super::view::{Watched, sink_status};
+use super::view::Watched;
 use crate::admin::Refusal;
 use crate::admin::sinks::{SinkCommand, SinkSteered};
 use crate::clock::UnixMillis;
@@ -21,11 +21,9 @@ impl Watched {
             SinkCommand::Resume => resume(health, &note),
             SinkCommand::RetryNow => (retry_now(health)?, None),
         };
-        let (Some(config), Some(queue)) = (self.config.sinks.get(name), self.queues.get(name))
-        else {
-            return Err(Refusal::conflict(format!("sink `{sink}` is being removed")));
-        };
-        let status = sink_status(config, health, queue);
+        let status = self.sink_status(name);
+        let status =
+            status.ok_or_else(|| Refusal::conflict(format!("sink `{sink}` is being removed")))?;
         Ok(SinkSteered { sink: name.to_string(), changed, warning, status })
     }
 }

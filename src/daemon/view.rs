@@ -1,19 +1,27 @@
 //! The status of the moment, gathered from everything that runs.
 
-use std::collections::BTreeMap;
+mod rule;
+mod sink;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::certificates::Certificates;
+use super::rates::{Counted, RateBook};
 use crate::admin::server::Views;
-use crate::admin::{RuleStatus, SinkStatus, SourceStatus, Status};
+use crate::admin::{Rate, SinkStatus, SourceStatus, Status, notes};
 use crate::clock::UnixMillis;
-use crate::config::{Config, Durability, MqttSource, MqttTransport, Sink, Source, WhenFull};
+use crate::config::{Config, MqttSource, MqttTransport, Sink, Source};
 use crate::delivery::SinkHealth;
-use crate::metrics::{Metrics, RuleMetrics};
+use crate::event::EventKind;
+use crate::metrics::{DeadLetterCounts, Metrics, Rates, RuleMetrics, StoreMetrics};
 use crate::name::{SinkName, SourceName};
+use crate::rule::Rule;
 use crate::source::SourceHealth;
 use crate::store::{Queue, Store};
 use crate::tail::Tail;
+use sink::SinkView;
 
 /// Everything a status is read from.
 pub(super) struct Watched {
@@ -26,14 +34,19 @@ pub(super) struct Watched {
     pub(super) rules: Vec<RuleMetrics>,
     pub(super) sinks: BTreeMap<SinkName, Arc<SinkHealth>>,
     pub(super) queues: BTreeMap<SinkName, Queue>,
+    pub(super) rates: Arc<RateBook>,
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) store_metrics: StoreMetrics,
 }
 
 /// What the admin API and the exporter ask.
 pub(super) fn views(watched: &Arc<Watched>, metrics: &Arc<Metrics>, tail: &Tail) -> Views {
-    let (for_status, for_steering) = (Arc::clone(watched), Arc::clone(watched));
+    let (for_status, for_rules, for_steering) =
+        (Arc::clone(watched), Arc::clone(watched), Arc::clone(watched));
     Views {
         metrics: Arc::clone(metrics),
         status: Arc::new(move || for_status.status()),
+        rule: Arc::new(move |name| for_rules.rule_report(name)),
         steer: Arc::new(move |sink, command| for_steering.steer(sink, command)),
         tail: tail.clone(),
     }
@@ -41,68 +54,141 @@ pub(super) fn views(watched: &Arc<Watched>, metrics: &Arc<Metrics>, tail: &Tail)
 
 impl Watched {
     pub(super) fn status(&self) -> Status {
-        let sources = self.config.sources.iter().filter_map(|(name, source)| {
-            let health = self.sources.get(name)?;
-            Some((name.to_string(), source_status(source, health)))
-        });
-        let rules = self.config.rules.iter().zip(&self.rules).map(|((name, rule), metrics)| {
-            let sinks = rule.sinks.iter().map(ToString::to_string).collect();
-            (
-                name.to_string(),
-                RuleStatus {
-                    sinks,
-                    matched: metrics.matched.get(),
-                    passed: metrics.passed.get(),
-                    failed: metrics.failed(),
-                },
-            )
-        });
-        let sinks: BTreeMap<String, SinkStatus> = self
-            .config
-            .sinks
-            .iter()
-            .filter_map(|(name, sink)| {
-                let (health, queue) = (self.sinks.get(name)?, self.queues.get(name)?);
-                Some((name.to_string(), sink_status(sink, health, queue)))
-            })
-            .collect();
-        Status {
+        let mut status = Status {
             gateway: self.gateway.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             store_id: self.store.id().to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            ready: sinks.values().all(|sink| sink.queue_unavailable.is_none()),
-            sources: sources.collect(),
-            rules: rules.collect(),
-            sinks,
+            ready: self.queues.values().all(|queue| queue.unavailable().is_none()),
+            sources: self.source_statuses(),
+            rules: self.rule_statuses(),
+            sinks: BTreeMap::new(),
+            dead_letter_bytes_max: 0,
+            certificates: self.certificates.status(),
+            config_hash: self.config.hash.clone(),
+            notes: Vec::new(),
+        };
+        let letters = self.store.dead_letters().snapshot();
+        status.dead_letter_bytes_max = letters.letter_bytes_max;
+        for (name, config) in &self.config.sinks {
+            let letters = letters.sinks.get(name).cloned().unwrap_or_default();
+            if let Some(sink) = self.sink(name, config, letters) {
+                status.sinks.insert(name.to_string(), sink.status(self));
+            }
         }
+        status.notes = notes(&status);
+        status
+    }
+
+    /// The status of one sink; `None` when there is no such sink.
+    pub(super) fn sink_status(&self, name: &SinkName) -> Option<SinkStatus> {
+        let letters = self.store.dead_letters().snapshot().sinks.remove(name).unwrap_or_default();
+        Some(self.sink(name, self.config.sinks.get(name)?, letters)?.status(self))
+    }
+
+    fn sink<'a>(
+        &'a self,
+        name: &'a SinkName,
+        config: &'a Sink,
+        letters: DeadLetterCounts,
+    ) -> Option<SinkView<'a>> {
+        let (health, queue) = (self.sinks.get(name)?, self.queues.get(name)?);
+        Some(SinkView { name, config, health, queue, letters })
+    }
+
+    fn source_statuses(&self) -> BTreeMap<String, SourceStatus> {
+        let statuses = self.config.sources.iter().filter_map(|(name, source)| {
+            let health = self.sources.get(name)?;
+            Some((name.to_string(), self.source_status(name, source, health)))
+        });
+        statuses.collect()
+    }
+
+    /// Looks at what only files tell. Blocks.
+    pub(super) fn look_at_files(&self) {
+        self.certificates.look(&self.config);
+        let bytes = i64::try_from(self.store.disk_bytes()).unwrap_or(i64::MAX);
+        self.store_metrics.disk_bytes.set(bytes);
+    }
+
+    /// Takes a sample of every counter, for the rates.
+    pub(super) fn sample(&self) {
+        let mut counts = Vec::new();
+        for (name, health) in &self.sources {
+            let metrics = &health.metrics;
+            counts.push((Counted::Received(name.clone()), metrics.received.get()));
+            counts.push((Counted::Acknowledged(name.clone()), metrics.acknowledged.get()));
+        }
+        for (name, metrics) in self.config.rules.keys().zip(&self.rules) {
+            counts.push((Counted::Matched(name.clone()), metrics.matched.get()));
+            counts.push((Counted::Passed(name.clone()), metrics.passed.get()));
+            counts.push((Counted::Failed(name.clone()), metrics.failed()));
+        }
+        for (name, queue) in &self.queues {
+            let snapshot = queue.snapshot();
+            counts.push((Counted::Enqueued(name.clone()), snapshot.enqueued));
+            counts.push((Counted::Delivered(name.clone()), snapshot.delivered));
+        }
+        self.rates.sample(counts);
+    }
+
+    fn source_status(
+        &self,
+        name: &SourceName,
+        source: &Source,
+        health: &SourceHealth,
+    ) -> SourceStatus {
+        let (state, since) = health.state();
+        let (kind, address) = match source {
+            Source::Mqtt(options) => ("mqtt", mqtt_address(options)),
+            #[cfg(feature = "broker")]
+            Source::Broker(options) => {
+                let addresses = options.listeners.iter().map(|one| one.address.to_string());
+                ("broker", addresses.collect::<Vec<_>>().join(", "))
+            }
+        };
+        let wants_messages = |rule: &&Rule| rule.events.contains(&EventKind::MessagePublish);
+        let publish = self.rules_of(name).filter(wants_messages);
+        let metrics = &health.metrics;
+        let (received, acknowledged) = (metrics.received.get(), metrics.acknowledged.get());
+        let (counted, settled) =
+            (Counted::Received(name.clone()), Counted::Acknowledged(name.clone()));
+        SourceStatus {
+            kind: kind.to_owned(),
+            address,
+            state: state.word().to_owned(),
+            detail: state.detail().map(str::to_owned),
+            since_seconds: seconds_since(since),
+            events: sorted(self.rules_of(name).flat_map(|rule| &rule.events).map(|it| it.name())),
+            topics: sorted(publish.flat_map(|rule| &rule.topics)),
+            quiet_seconds: self.rates.quiet_for(&counted, received).map(|quiet| quiet.as_secs()),
+            received_rate: rate(&self.rates, &counted, received),
+            acknowledged_rate: rate(&self.rates, &settled, acknowledged),
+            received,
+            acknowledged,
+            dropped: metrics.dropped.get(),
+        }
+    }
+
+    /// The rules that want something from a source.
+    fn rules_of(&self, source: &SourceName) -> impl Iterator<Item = &Rule> {
+        let rules = self.config.rules.values();
+        rules.filter(|rule| rule.sources.is_empty() || rule.sources.contains(source))
     }
 }
 
-fn source_status(source: &Source, health: &SourceHealth) -> SourceStatus {
-    let (state, since) = health.state();
-    let (kind, address) = match source {
-        Source::Mqtt(options) => ("mqtt", mqtt_address(options)),
-        #[cfg(feature = "broker")]
-        Source::Broker(options) => {
-            let addresses = options.listeners.iter().map(|one| one.address.to_string());
-            ("broker", addresses.collect::<Vec<_>>().join(", "))
-        }
-    };
-    SourceStatus {
-        kind: kind.to_owned(),
-        address,
-        state: state.word().to_owned(),
-        detail: state.detail().map(str::to_owned),
-        since_seconds: seconds_since(since),
-        received: health.metrics.received.get(),
-        acknowledged: health.metrics.acknowledged.get(),
-        dropped: health.metrics.dropped.get(),
-    }
+fn sorted<T: ToString>(things: impl Iterator<Item = T>) -> Vec<String> {
+    let things: BTreeSet<String> = things.map(|thing| thing.to_string()).collect();
+    things.into_iter().collect()
 }
 
-fn seconds_since(moment: UnixMillis) -> u64 {
+pub(super) fn rate(rates: &RateBook, counted: &Counted, count: u64) -> Rate {
+    let Rates { now, last_5_minutes, max } = rates.of(counted, count);
+    Rate { now, last_5_minutes, max }
+}
+
+pub(super) fn seconds_since(moment: UnixMillis) -> u64 {
     UnixMillis::now().0.saturating_sub(moment.0) / 1000
 }
 
@@ -114,51 +200,4 @@ fn mqtt_address(options: &MqttSource) -> String {
         MqttTransport::WebSocketTls { path } => ("wss", path.as_str()),
     };
     format!("{scheme}://{}:{}{path}", options.host, options.port)
-}
-
-pub(super) fn sink_status(sink: &Sink, health: &SinkHealth, queue: &Queue) -> SinkStatus {
-    let delivery = health.status();
-    let counts = queue.snapshot();
-    let durability = match sink.queue.durability {
-        Durability::Power => "power",
-        Durability::Process => "process",
-    };
-    let when_full = match sink.queue.when_full {
-        WhenFull::DropOldest => "drop_oldest",
-        WhenFull::DropNewest => "drop_newest",
-        WhenFull::DeadLetter => "dead_letter",
-        WhenFull::Block => "block",
-    };
-    let dropped = counts.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count));
-    SinkStatus {
-        url: shown(&sink.request.url),
-        state: delivery.word().to_owned(),
-        paused_seconds: delivery.paused_since.map(seconds_since),
-        since_seconds: seconds_since(delivery.since),
-        failed_attempts: delivery.attempts,
-        next_attempt_in_seconds: delivery.next_attempt_in().map(|wait| wait.as_secs_f64()),
-        last_error: delivery.last_error,
-        dead_letters_error: delivery.letters_error,
-        suspects: u64::try_from(health.metrics.suspects.get()).unwrap_or_default(),
-        durability: durability.to_owned(),
-        when_full: when_full.to_owned(),
-        queue_unavailable: queue.unavailable(),
-        recovered: counts.recovered,
-        enqueued: counts.enqueued,
-        delivered: counts.delivered,
-        dropped: dropped.collect(),
-        queued: counts.queued,
-        bytes: counts.bytes,
-        bytes_max: counts.bytes_max,
-        oldest_age_seconds: counts.oldest_age_seconds,
-    }
-}
-
-/// A URL without its query, which may hold a key.
-fn shown(url: &url::Url) -> String {
-    let mut shown = url.clone();
-    if shown.query().is_some() {
-        shown.set_query(Some("***"));
-    }
-    shown.to_string()
 }

@@ -4,7 +4,9 @@
 //! exists at zero from the start. The counts of a queue are read under the queue's own lock, so that one scrape
 //! always satisfies `recovered_at_start + enqueued = delivered + dead_lettered + dropped + queued`.
 
+mod config;
 mod letters;
+mod meter;
 mod queues;
 mod rules;
 
@@ -17,9 +19,11 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use config::{CertificateMetrics, CertificateOwner, ConfigInfo};
 pub use letters::{DeadLetterCounts, DeadLetterReader, DeadLetterSnapshot};
+pub use meter::{Meter, Rates, SAMPLE_PERIOD};
 pub use queues::{QueueReader, QueueSnapshot};
-pub use rules::RuleMetrics;
+pub use rules::{RuleFailure, RuleMetrics};
 
 use crate::name::{RuleName, SinkName, SourceName};
 
@@ -99,6 +103,8 @@ pub struct StoreMetrics {
     pub commit_records: Histogram,
     /// Bytes handed to the file system.
     pub written_bytes: IntCounter,
+    /// What the data directory takes on the disk, as it was looked at last.
+    pub disk_bytes: IntGauge,
     repairs: IntCounterVec,
 }
 
@@ -150,6 +156,10 @@ pub struct Metrics {
     rules: rules::RuleFamilies,
     /// Handles of the store.
     pub store: StoreMetrics,
+    /// Which config is in use.
+    pub config_info: ConfigInfo,
+    /// When certificates expire.
+    pub certificates: CertificateMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -294,6 +304,13 @@ impl Builder {
                 &RECORDS_BUCKETS,
             ),
             written_bytes: self.add(written.expect(VALID)),
+            disk_bytes: self.add(
+                IntGauge::new(
+                    "waypost_store_disk_bytes",
+                    "What the data directory takes on disk; looked at once a minute.",
+                )
+                .expect(VALID),
+            ),
             repairs,
         }
     }
@@ -319,6 +336,8 @@ impl Metrics {
             sinks: build.sinks(),
             rules: rules::RuleFamilies::new(&build),
             store: build.store(),
+            config_info: ConfigInfo::new(&build),
+            certificates: CertificateMetrics::new(&build),
             registry: build.0,
         }
     }

@@ -29,6 +29,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod usage;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -206,6 +207,12 @@ impl Store {
     #[must_use]
     pub fn session_note(&self, source: &SourceName) -> SessionNote {
         SessionNote::of(&self.config.data_dir, source)
+    }
+
+    /// What the data directory takes on the disk, in bytes. Blocks.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        usage::disk_bytes(&self.config.data_dir)
     }
 
     /// Where it is kept that a sink is paused.

@@ -45,6 +45,7 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           probe          Try the connections to brokers and services, without sending anything
           status         Show what a running Waypost is doing, and what is wrong
           tail           Show events and what becomes of them, as it happens
+          graph          Draw sources, rules and sinks, with what flows between them while a Waypost runs
           sink           Pause a sink, let it go on, or end its wait
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests

@@ -42,6 +42,7 @@ mod schema;
 mod source_troubles;
 mod sources;
 mod starting;
+mod status;
 mod statuses;
 mod steering;
 mod tail;

@@ -6,6 +6,7 @@ mod functions;
 mod outcome;
 mod request;
 mod sample;
+mod show;
 mod test;
 
 use clap::Subcommand;
@@ -21,6 +22,8 @@ use crate::rule::Rule;
 pub(super) enum RuleCommand {
     /// Apply a rule to an event and show what comes out, or why nothing does
     Test(test::TestArguments),
+    /// Show what a rule of a running Waypost does, how often, and why it failed last
+    Show(show::ShowArguments),
     /// Say in words what a rule of the config does
     Explain(explain::ExplainArguments),
     /// Show a sample of an event, for `rule test`
@@ -32,6 +35,7 @@ pub(super) enum RuleCommand {
 pub(super) fn rule(command: &RuleCommand) -> Result<(), Failure> {
     match command {
         RuleCommand::Test(arguments) => test::test(arguments),
+        RuleCommand::Show(arguments) => show::show(arguments),
         RuleCommand::Explain(arguments) => explain::explain(arguments),
         RuleCommand::Sample(arguments) => sample::show(arguments),
         RuleCommand::Functions(arguments) => functions::functions(arguments),

@@ -72,7 +72,9 @@ fn the_defaults_that_the_file_shows_are_the_defaults() {
         let shown = with_settings(&text, |line| !line.contains(EXAMPLE));
         assert_ne!(shown, text, "defaults are shown");
         let (as_shipped, _) = read(&text, &surroundings);
-        let (as_shown, _) = read(&shown, &surroundings);
+        let (mut as_shown, _) = read(&shown, &surroundings);
+        // They are two texts.
+        as_shown.hash.clone_from(&as_shipped.hash);
         assert_eq!(format!("{as_shown:#?}"), format!("{as_shipped:#?}"));
     }
 }

@@ -86,6 +86,12 @@ pub enum Outcome {
 }
 
 impl Program {
+    /// The rule in SQL, as it was understood.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        self.tree.to_string()
+    }
+
     /// Parses and compiles a rule. Every mistake is told, in the order of the text.
     pub fn new(sql: &str) -> Result<Self, Vec<SqlError>> {
         let tree = sql::parse(sql).map_err(|error| vec![error])?;

@@ -42,6 +42,13 @@ impl Certificates {
         self.issue_params(name, &params);
     }
 
+    /// As [`Self::issue`], valid until the first day of this year.
+    pub fn issue_until(&self, name: &str, year: i32) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.issue_params(name, &params);
+    }
+
     fn issue_params(&self, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();

@@ -1,0 +1,243 @@
+//! What is wrong, in words, with what to do about it; and what may be of interest when nothing arrives. Pure: from the
+//! numbers of a status.
+
+use std::collections::BTreeMap;
+
+use super::{CertificateStatus, Note, NoteLevel, RuleStatus, SinkStatus, SourceStatus, Status};
+use crate::units::{period_words, size_words};
+
+/// From here on it is no start that is under way any more.
+const SETTLED_SECONDS: u64 = 10;
+/// Part of a quota beyond which data is in danger, in percent.
+const NEARLY_FULL_PERCENT: u64 = 80;
+/// A certificate that expires within this time wants to be renewed.
+const RENEW_SECONDS: i64 = 14 * 86_400;
+
+/// Notes on a status whose own notes are still empty; what is wrong comes first.
+#[must_use]
+pub fn notes(status: &Status) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (name, source) in &status.sources {
+        of_source(&mut About::new("source", name, &mut notes), source, status.uptime_seconds);
+    }
+    for (name, rule) in &status.rules {
+        of_rule(&mut About::new("rule", name, &mut notes), rule, status);
+    }
+    for (name, sink) in &status.sinks {
+        of_sink(&mut About::new("sink", name, &mut notes), sink);
+    }
+    for certificate in &status.certificates {
+        of_certificate(&mut notes, certificate);
+    }
+    notes.sort_by_key(|note| note.level);
+    notes
+}
+
+/// Notes about one thing.
+struct About<'a> {
+    kind: &'static str,
+    name: &'a str,
+    notes: &'a mut Vec<Note>,
+}
+
+impl<'a> About<'a> {
+    fn new(kind: &'static str, name: &'a str, notes: &'a mut Vec<Note>) -> Self {
+        Self { kind, name, notes }
+    }
+
+    fn wrong(&mut self, what: impl Into<String>, advice: Option<String>) {
+        self.note(NoteLevel::Wrong, what.into(), advice);
+    }
+
+    fn hint(&mut self, what: impl Into<String>, advice: Option<String>) {
+        self.note(NoteLevel::Hint, what.into(), advice);
+    }
+
+    fn note(&mut self, level: NoteLevel, what: String, advice: Option<String>) {
+        let about = format!("{} {}", self.kind, self.name);
+        self.notes.push(Note { level, about, what, advice });
+    }
+}
+
+fn of_source(about: &mut About<'_>, source: &SourceStatus, uptime_seconds: u64) {
+    let since = period_words(source.since_seconds);
+    match (source.state.as_str(), &source.detail) {
+        ("connected" | "stopped", _) => {}
+        ("connecting", _) if source.since_seconds < SETTLED_SECONDS => {}
+        (state, Some(why)) => about.wrong(format!("{state} for {since}: {why}"), None),
+        (state, None) => about.wrong(format!("{state} for {since}"), None),
+    }
+    if source.dropped > 0 {
+        let what = format!(
+            "{} of QoS 0 dropped: more came than could be stored",
+            counted(source.dropped, "message")
+        );
+        about.hint(what, Some("have what matters published with QoS 1".to_owned()));
+    }
+    if source.events.is_empty() {
+        about.hint("no rule wants anything from it", None);
+    } else if source.quiet_seconds.is_none()
+        && !source.topics.is_empty()
+        && source.state == "connected"
+        && uptime_seconds >= SETTLED_SECONDS
+    {
+        let (what, advice) = if source.kind == "broker" {
+            ("no device has published anything", format!("devices connect to {}", source.address))
+        } else {
+            ("nothing has come", format!("it subscribes to {}", listed(&source.topics)))
+        };
+        let up = period_words(uptime_seconds);
+        about.hint(format!("{what} since the start {up} ago"), Some(advice));
+    }
+}
+
+fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
+    let name = about.name;
+    if rule.failed > 0 {
+        let why = rule.last_error.as_deref().unwrap_or("unknown");
+        let what = format!(
+            "failed for {} of {} events, the last time with: {why}",
+            rule.failed, rule.matched
+        );
+        let advice = Some(format!("waypost rule show {name}"));
+        if rule.state == "failing" {
+            about.wrong(what, advice);
+        } else {
+            about.hint(what, advice);
+        }
+    }
+    let sources = rule.sources.iter().filter_map(|source| status.sources.get(source));
+    let received: u64 = sources.map(|source| source.received).sum();
+    let is_of_messages = rule.events.iter().any(|kind| kind == "message.publish");
+    if rule.matched == 0 && received > 0 && is_of_messages {
+        let what = format!(
+            "it wants nothing of what came ({}); its topics: {}",
+            counted(received, "event"),
+            listed(&rule.topics)
+        );
+        about.hint(what, Some("waypost tail shows the topics of what comes".to_owned()));
+    } else if rule.matched > 0 && rule.passed == 0 && rule.failed == 0 {
+        let what = format!(
+            "its condition never held, with {} from its topics",
+            counted(rule.matched, "event")
+        );
+        about.hint(what, Some(format!("waypost tail --rule {name}")));
+    }
+}
+
+fn of_sink(about: &mut About<'_>, sink: &SinkStatus) {
+    if let Some(why) = &sink.queue_unavailable {
+        let what = format!("its queue takes no records: {why}");
+        about.wrong(
+            what,
+            Some("make room on the disk of data_dir; it goes on by itself".to_owned()),
+        );
+    }
+    of_delivery(about, sink);
+    if let Some(why) = &sink.dead_letters_error {
+        about.wrong(format!("dead letters cannot be written, their records stay: {why}"), None);
+    }
+    if sink.suspects > 0 {
+        let (why, count) = (sink.last_error.as_deref().unwrap_or("unknown"), sink.suspects);
+        let what = format!("{count} set aside: they fail while others are delivered, with {why}");
+        about.wrong(what, Some("those that go on failing become dead letters".to_owned()));
+    }
+    let percent = sink.bytes.saturating_mul(100) / sink.bytes_max.max(1);
+    if percent >= NEARLY_FULL_PERCENT {
+        let then = match sink.when_full.as_str() {
+            "drop_oldest" => "then the oldest records are dropped",
+            "drop_newest" => "then new records are dropped",
+            "dead_letter" => "then the oldest records become dead letters",
+            _ => "then nothing is acknowledged any more, and brokers drop",
+        };
+        about.wrong(
+            format!("its queue has {percent} % of its {}; {then}", size_words(sink.bytes_max)),
+            None,
+        );
+    }
+    let dropped: u64 = sink.dropped.values().sum();
+    if dropped > 0 {
+        let reasons = by_reason(&sink.dropped);
+        about.wrong(
+            format!("{} dropped since the start ({reasons})", counted(dropped, "record")),
+            None,
+        );
+    }
+    let letters: u64 = sink.dead_letters.values().sum();
+    if letters > 0 {
+        let reasons = by_reason(&sink.dead_letters);
+        about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), None);
+    }
+}
+
+/// Whether it sends, and if not, why.
+fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
+    let name = about.name;
+    let waits = match sink.queued {
+        0 => "nothing waits".to_owned(),
+        1 => "1 record waits".to_owned(),
+        some => format!("{some} records wait"),
+    };
+    if let Some(seconds) = sink.paused_seconds {
+        let since = period_words(seconds);
+        let advice = Some(format!("waypost sink resume {name}"));
+        about.wrong(format!("paused by hand for {since}; {waits}"), advice);
+        return;
+    }
+    let why = sink.last_error.as_deref().unwrap_or("unknown");
+    let next = sink.next_attempt_in_seconds.map_or_else(
+        || "an attempt is under way".to_owned(),
+        |wait| format!("next attempt in {wait:.1} s"),
+    );
+    let (attempts, since) = (sink.failed_attempts, period_words(sink.since_seconds));
+    match sink.state.as_str() {
+        "retrying" => about.wrong(
+            format!("{}: {why}; {attempts} attempts in {since}, {next}; {waits}", sink.url),
+            None,
+        ),
+        "suspended" => about.wrong(
+            format!(
+                "{}: {why}; suspended for {since}, everything is kept, {next}; {waits}",
+                sink.url
+            ),
+            Some(format!("mend it, then: waypost sink retry-now {name}")),
+        ),
+        _ => {}
+    }
+}
+
+fn of_certificate(notes: &mut Vec<Note>, certificate: &CertificateStatus) {
+    let seconds = certificate.expires_in_seconds;
+    if seconds > RENEW_SECONDS {
+        return;
+    }
+    let period = period_words(seconds.unsigned_abs());
+    let what = if seconds < 0 {
+        format!("its certificate has expired {period} ago")
+    } else {
+        format!("its certificate expires in {period}")
+    };
+    let advice = Some("renew the file: it is read again by itself".to_owned());
+    notes.push(Note { level: NoteLevel::Wrong, about: certificate.of.clone(), what, advice });
+}
+
+/// `1 record`, `2 records`
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
+/// A few of them.
+fn listed(topics: &[String]) -> String {
+    const SHOWN_MAX: usize = 3;
+    let shown: Vec<&str> = topics.iter().take(SHOWN_MAX).map(String::as_str).collect();
+    match topics.len().saturating_sub(SHOWN_MAX) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn by_reason(counts: &BTreeMap<String, u64>) -> String {
+    let counts = counts.iter().filter(|(_, count)| **count > 0);
+    counts.map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
+}
