@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::device::Device;
-use crate::support::http::{Reply, Server};
+use crate::support::http::{Reply, Request, Server};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::waypost::Waypost;
 use crate::support::{eventually, free_port};
@@ -77,6 +77,57 @@ fn nothing_acknowledged_by_mosquitto_is_lost_when_waypost_is_killed() {
     kill_campaign(gateway, broker.port, &service);
 }
 
+/// What the service answers to a message that it cannot digest: it fails on some, and rejects others.
+fn trouble(n: u64) -> Option<u16> {
+    match (n % 300, n % 90) {
+        (50, _) => Some(500),
+        (_, 20) => Some(400),
+        _ => None,
+    }
+}
+
+fn status_of(request: &Request) -> u16 {
+    let messages = crate::support::sinks::messages(request);
+    messages.into_iter().filter_map(|message| trouble(message.n)).max().unwrap_or(200)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_waypost_is_killed_while_it_looks_for_poison() {
+    let service = Server::scripted(|request| Reply::Status(status_of(request)));
+    let port = free_port();
+    let source =
+        format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
+    let sink = webhook(&service) + "canary = { failures = 2, period = \"200ms\" }\n";
+    let mut gateway = Waypost::start(&(source + &sink));
+    let devices = ["d1", "d2", "d3"];
+    let start =
+        |name| Device::start(port, name, &format!("t/{name}"), u64::MAX, Duration::from_millis(3));
+    let publishing = devices.map(start);
+    for _ in 0..10 {
+        let moment = Duration::from_millis(fastrand::u64(200..1200));
+        #[expect(clippy::disallowed_methods, reason = "a kill comes at a random moment")]
+        std::thread::sleep(moment);
+        gateway.kill();
+        gateway.launch();
+    }
+    let acknowledged = publishing.map(Device::stop);
+    gateway.drained("cloud");
+    let mut poison = 0;
+    for (device, acknowledged) in devices.iter().zip(acknowledged) {
+        let delivered = service.numbers(device);
+        let missing: Vec<u64> = acknowledged.difference(&delivered).copied().collect();
+        let bad = acknowledged.iter().filter(|n| trouble(**n).is_some());
+        let bad: Vec<u64> = bad.copied().collect();
+        assert_eq!(missing, bad, "of {device}");
+        poison += bad.len();
+    }
+    assert!(poison > 10, "only {poison} were poison");
+    // More where a message was stored before a kill, and came again because its PUBACK was not sent.
+    let letters = gateway.metrics().sum("waypost_dead_letters", "cloud");
+    assert!(letters >= poison as f64, "{letters} letters for {poison}");
+    assert_ids_are_stable(&service);
+}
+
 #[test]
 fn a_backlog_survives_kills_and_is_delivered_with_the_same_ids() {
     let service = Server::scripted(|_| Reply::Close);
@@ -108,7 +159,7 @@ fn a_backlog_survives_kills_and_is_delivered_with_the_same_ids() {
 
 fn attempted(service: &Server) -> BTreeMap<String, String> {
     let requests = service.requests();
-    requests.iter().flat_map(crate::support::http::Request::records).map(id_and_message).collect()
+    requests.iter().flat_map(Request::records).map(id_and_message).collect()
 }
 
 fn attempted_and_accepted(service: &Server) -> BTreeMap<String, String> {

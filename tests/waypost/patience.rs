@@ -80,11 +80,14 @@ fn a_record_that_was_tried_as_often_as_allowed_becomes_a_dead_letter_and_the_nex
             let is_bad = !counts || messages(request).iter().any(|it| it.device == "d2");
             if is_bad { reply.clone() } else { Reply::Status(200) }
         });
-        let lines = format!(
-            "retry = {{ initial = \"20ms\", max = \"100ms\", max_attempts = 3 }}\ntimeouts.request = \"500ms\"\n{form}"
-        );
+        let lines =
+            format!("retry = {{ initial = \"20ms\", max = \"100ms\", max_attempts = 3 }}\n{form}");
+        let lines = |name: &str| {
+            let timeout = if name == "hangs" { "timeouts.request = \"300ms\"\n" } else { "" };
+            format!("{lines}{timeout}")
+        };
         let mut sinks_of_all =
-            Sinks::prepare(&service.url(), sinks.iter().map(|(name, ..)| (*name, lines.clone())));
+            Sinks::prepare(&service.url(), sinks.iter().map(|(name, ..)| (*name, lines(name))));
         sinks_of_all.gateway.launch();
         // Apart, so that no batch has both.
         for device in ["d2", "d1"] {

@@ -367,6 +367,32 @@ fn a_rotated_key_is_read_again_after_401_without_a_restart_and_without_a_pause()
 }
 
 #[test]
+fn secrets_and_texts_of_the_environment_stand_where_the_config_names_them() {
+    let service = Server::start();
+    let sink = "auth = { username = \"plant-7\", password = { env = \"HOOK_PASSWORD\" } }\n\
+                headers = { x-key = \"Key ${env:HOOK_KEY}\", x-topic = \"${topic}\" }\n\
+                path = \"/${env:HOOK_SITE}/${clientid}\"\nbody = \"${env:HOOK_SITE} ${topic}\"\n";
+    let mut gateway = Gateway::with_sink("http://127.0.0.1:${env:HOOK_PORT}", sink);
+    let mut with_variables = command();
+    with_variables
+        .env("HOOK_PORT", service.port.to_string())
+        .env("HOOK_PASSWORD", "s3cret")
+        // No template, whatever it looks like.
+        .env("HOOK_KEY", "${topic}")
+        .env("HOOK_SITE", "north")
+        .env("topic", "wrong");
+    gateway.waypost.launch_with(with_variables);
+    gateway.publish("t/1", 1);
+    gateway.waypost.drained("cloud");
+    let request = &service.requests()[0];
+    // `plant-7:s3cret`, as RFC 7617 has it.
+    assert_eq!(request.headers["authorization"], "Basic cGxhbnQtNzpzM2NyZXQ=");
+    assert_eq!(request.headers["x-key"], "Key ${topic}");
+    assert_eq!(request.headers["x-topic"], "t/1");
+    assert_eq!((&*request.target, &*request.body), ("/north/d1", &b"north t/1"[..]));
+}
+
+#[test]
 fn no_value_of_a_header_shows_in_checks_status_errors_and_logs() {
     let service = Server::scripted(|_| Reply::Status(401));
     let sink = "auth = { bearer = { file = \"key\" } }\nheaders = { x-key = \"hunter2\", x-other = \"Token hunter2\", \
