@@ -1,8 +1,9 @@
 //! What a request is: method, connection, TLS, proxy, credentials.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Version;
 use serde_json::Value;
@@ -229,6 +230,20 @@ fn a_certificate_that_is_not_valid_yet_points_at_the_clock_and_loses_nothing() {
     gateway.launch();
     gateway.waypost.drained("cloud");
     assert_eq!(service.sequence("d1"), [0, 1, 2]);
+}
+
+#[test]
+fn a_handshake_that_never_ends_is_given_up_after_the_connect_timeout() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", service.local_addr().unwrap());
+    // A request may take much longer.
+    let mut gateway = Gateway::with_sink(&url, "timeouts.connect = \"500ms\"");
+    gateway.launch();
+    gateway.publish("t/1", 3);
+    let started = Instant::now();
+    gateway.tells("timeout while connecting");
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(gateway.sink()["queued"], 3);
 }
 
 #[test]
