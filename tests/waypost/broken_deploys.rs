@@ -83,6 +83,10 @@ fn a_broken_deploy_costs_nothing_but_what_the_storm_limit_allows(form: &str) {
         };
         assert_eq!(status[name]["state"], state, "{name}: {}", status[name]);
     }
+    for order in orders {
+        let told = status[&format!("s400-{order}")]["last_error"].as_str().unwrap();
+        assert!(told.contains("rejects in a row, the last with status 400"), "{told}");
+    }
     assert_eq!(elsewhere.requests().len(), 0, "a redirect was followed");
     is_broken.store(false, Ordering::SeqCst);
     let metrics = sinks.drained();

@@ -82,6 +82,20 @@ fn everything_arrives_in_order_from_a_slow_service() {
     everything_arrives_in_order_after(&Reply::Slow(Duration::from_millis(300)));
 }
 
+#[test]
+fn a_service_that_closes_each_connection_after_an_answer_gets_everything_once_and_in_order() {
+    for sink in ["", "order = \"none\"\nconcurrency = 8"] {
+        let service = Server::scripted(|_| Reply::OkAndClose);
+        let gateway = publish_forty(&service, sink);
+        gateway.drained("cloud");
+        let mut arrived = service.sequence("d1");
+        if !sink.is_empty() {
+            arrived.sort_unstable();
+        }
+        assert_eq!(arrived, (0..40).collect::<Vec<_>>(), "{sink:?}");
+    }
+}
+
 #[track_caller]
 fn retry_after_is_waited_for(header: impl Fn() -> String + Send + 'static) {
     let mut asked = false;

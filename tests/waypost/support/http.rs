@@ -20,6 +20,8 @@ pub enum Reply {
     Slow(Duration),
     /// Read the request and never answer.
     Hang,
+    /// Answer 200 and close, without having said so.
+    OkAndClose,
     /// Close in the middle of the answer.
     Cut,
     /// Close without an answer.
@@ -214,7 +216,7 @@ fn serve(
         let reply = (*script.lock().unwrap())(&request);
         let status = match &reply {
             Reply::Status(status) | Reply::With(status, _) => *status,
-            Reply::Slow(_) => 200,
+            Reply::Slow(_) | Reply::OkAndClose => 200,
             Reply::Hang | Reply::Cut | Reply::Close => 0,
         };
         request.status = status;
@@ -235,7 +237,7 @@ fn answer(writer: &mut dyn Duplex, status: u16, reply: &Reply) -> bool {
         head += "content-length: 2\r\n";
     }
     match reply {
-        Reply::Status(_) => {}
+        Reply::Status(_) | Reply::OkAndClose => {}
         Reply::With(_, lines) => lines.iter().for_each(|line| head += &format!("{line}\r\n")),
         Reply::Slow(delay) => {
             #[expect(clippy::disallowed_methods, reason = "a slow service is slow")]
@@ -252,7 +254,8 @@ fn answer(writer: &mut dyn Duplex, status: u16, reply: &Reply) -> bool {
         }
         Reply::Close => return false,
     }
-    writer.write_all(format!("{head}\r\n{body}").as_bytes()).is_ok()
+    let is_written = writer.write_all(format!("{head}\r\n{body}").as_bytes()).is_ok();
+    is_written && !matches!(reply, Reply::OkAndClose)
 }
 
 fn read_request(reader: &mut BufReader<Box<dyn Duplex>>) -> Option<Request> {
