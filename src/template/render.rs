@@ -1,11 +1,14 @@
 //! Values as text.
 
 use std::fmt::{self, Write as _};
+use std::io;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize as _;
 use serde_json::Value;
 
 use super::{Escape, Form, Part, Placeholder, Template};
+use crate::rule::value::shortest;
 
 /// Everything but the unreserved characters of RFC 3986 section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -54,7 +57,7 @@ impl Placeholder {
         let written = match (self.form, value) {
             (Form::Text, Some(value)) => write_text(value, text),
             (Form::Text, None) => text.write_str("undefined"),
-            (Form::Json, Some(value)) => write!(text, "{value}"),
+            (Form::Json, Some(value)) => write_json(value, text),
             (Form::Json, None) => text.write_str("null"),
         };
         written.expect("a String takes all that is written to it");
@@ -111,12 +114,26 @@ fn write_text(value: &Value, text: &mut String) -> fmt::Result {
         }
         Value::Array(elements) => match printable(elements) {
             Some(characters) => text.write_str(&characters),
-            None => write!(text, "{value}"),
+            None => write_json(value, text),
         },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            write!(text, "{value}")
+        Value::Null | Value::Bool(_) | Value::Number(_) => write!(text, "{value}"),
+        Value::Object(_) => write_json(value, text),
+    }
+}
+
+/// JSON with floats as EMQX writes them.
+fn write_json(value: &Value, text: &mut String) -> fmt::Result {
+    struct Floats;
+    impl serde_json::ser::Formatter for Floats {
+        fn write_f64<W: io::Write + ?Sized>(&mut self, out: &mut W, number: f64) -> io::Result<()> {
+            out.write_all(shortest(number).as_bytes())
         }
     }
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Floats);
+    value.serialize(&mut serializer).map_err(|_error| fmt::Error)?;
+    text.push_str(std::str::from_utf8(&json).map_err(|_error| fmt::Error)?);
+    Ok(())
 }
 
 /// Fixed notation, at most ten decimals, trailing zeros cut but one.

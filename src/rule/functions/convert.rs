@@ -1,5 +1,7 @@
 //! From one kind of value to another.
 
+use ::bytes::Bytes;
+
 use super::argument::{Argument, Kind, any, float, made, small, text, word, wrong, wrong_type};
 use super::bytes::{from_hexadecimal, hexadecimal};
 use super::entry::Function;
@@ -31,12 +33,16 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ANYTHING,
         Kind::Text,
         |_, arguments| {
-            let text = any(arguments, 0).to_text();
+            let text = match any(arguments, 0) {
+                Value::Array(elements) => characters_of(elements).map(Bytes::from),
+                other => Some(other.to_text()),
+            };
+            let text = text.ok_or_else(|| wrong_type("an array must hold texts and codes"))?;
             std::str::from_utf8(&text).map_err(|_error| wrong("the text is not UTF-8"))?;
             made(text)
         },
-        "As `str`, and an error where the text is not UTF-8.",
-        &[("str_utf8('abc')", "'abc'")],
+        "As `str`, and an error where the text is not UTF-8; an array is put together from texts and codes of characters.",
+        &[("str_utf8('abc')", "'abc'"), ("str_utf8([228, 'b'])", "'äb'")],
     ),
     Function::new(
         "str_utf16_le",
@@ -131,6 +137,23 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[("sqlserver_bin2hexstr('hello')", "'0x68656C6C6F'")],
     ),
 ];
+
+/// The text that Erlang takes an array for: texts, codes of characters, and arrays of these.
+pub(super) fn characters_of(elements: &[Value]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut left: Vec<_> = elements.iter().rev().collect();
+    while let Some(element) = left.pop() {
+        match element {
+            Value::Text(part) => text.extend_from_slice(part),
+            Value::Array(inner) => left.extend(inner.iter().rev()),
+            code => {
+                let code = u32::try_from(code.as_i64()?).ok()?;
+                text.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
+    Some(text)
+}
 
 fn int(value: &Value) -> Result<Value, RunError> {
     let floor = |number: f64| {

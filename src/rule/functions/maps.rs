@@ -45,7 +45,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Object,
         |_, arguments| map_put(arguments),
         "The object with a value at a path of keys with `.` between them. What is no object on the way becomes one; a text \
-         that is JSON is not read but replaced, as in EMQX (write `map_put(path, value, json_decode(text))`).",
+         that is JSON is replaced, as in EMQX (write `map_put(path, value, json_decode(text))`).",
         &[("map_put('a.b', 1, map_new())", "json_decode('{\"a\":{\"b\":1}}')")],
     ),
     Function::new(
@@ -150,18 +150,23 @@ fn map_put(arguments: &[Value]) -> Result<Value, RunError> {
     if keys.len() > JSON_DEPTH_MAX {
         return Err(wrong(format!("a path of more than {JSON_DEPTH_MAX} keys")));
     }
-    Ok(with(any(arguments, 2), &keys, any(arguments, 1)))
+    let mut object = match any(arguments, 2) {
+        Value::Map(map) => Value::Map(map.clone()),
+        _ => Value::map(Map::new()),
+    };
+    put(&mut object, &keys, any(arguments, 1));
+    Ok(object)
 }
 
-fn with(target: &Value, keys: &[Bytes], value: &Value) -> Value {
-    let Some((key, below)) = keys.split_first() else { return value.clone() };
-    let mut map = match target {
-        Value::Map(map) => map.clone(),
-        _ => Arc::default(),
+/// What is below a text that is JSON stays, as it does in EMQX, while the text itself gives way.
+fn put(container: &mut Value, keys: &[Bytes], value: &Value) {
+    let Some((key, below)) = keys.split_first() else {
+        *container = value.clone();
+        return;
     };
-    let inner = with(map.get(key).unwrap_or(&Value::Undefined), below, value);
-    Arc::make_mut(&mut map).insert(key.clone(), inner);
-    Value::Map(map)
+    let mut inner = if below.is_empty() { Value::Undefined } else { container.key(key) };
+    put(&mut inner, below, value);
+    container.put_key(key.clone(), inner);
 }
 
 fn entry(key: &Bytes, value: &Value) -> Value {

@@ -1,6 +1,6 @@
 //! Regular expressions, in time that grows with the text only: look-around and back-references are not there.
 //!
-//! They work on bytes with ASCII classes, as EMQX's PCRE without its `unicode` option does.
+//! They work on bytes, as EMQX's PCRE without its `unicode` option does.
 
 use std::cell::RefCell;
 
@@ -9,6 +9,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::argument::{Argument, Kind, made, made_array, text, word, wrong};
 use super::entry::Function;
+use super::pcre::{End, translated};
 use crate::rule::run::{RunError, TEXT_BYTES_MAX};
 use crate::rule::value::Value;
 
@@ -27,11 +28,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Bool,
         |_, arguments| {
             let subject = word(arguments, 0)?;
-            with(text(arguments, 1)?, |regex| Ok(Value::Bool(regex.is_match(&subject))))
+            with(text(arguments, 1)?, &subject, |regex| Ok(Value::Bool(regex.is_match(&subject))))
         },
-        "Whether the pattern matches somewhere. Patterns are those of PCRE but for look-around and back-references, which \
-         are errors; `$` matches at the very end only; `.`, `\\w` and `\\d` know ASCII only, as in EMQX.",
-        &[("regex_match('abc123', '^[a-z]+\\d+$')", "true")],
+        "Whether the pattern matches somewhere. Patterns are those of PCRE but for look-around, back-references, atomic \
+         groups and `\\p`, which are errors; they work on bytes, as in EMQX.",
+        &[
+            ("regex_match('abc123', '^[a-z]+\\d+$')", "true"),
+            ("regex_match('{7}', '^{\\d}$')", "true"),
+        ],
     ),
     Function::new(
         "regex_replace",
@@ -39,11 +43,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Text,
         |_, arguments| {
             let (subject, by) = (word(arguments, 0)?, text(arguments, 2)?);
-            with(text(arguments, 1)?, |regex| replaced(regex, &subject, by))
+            with(text(arguments, 1)?, &subject, |regex| replaced(regex, &subject, by))
         },
         "With every match replaced; in `by`, `&` stands for the match, `\\1` or `\\g{1}` for a group, `\\&` and `\\\\` for \
-         themselves.",
-        &[("regex_replace('accbcd', 'c+', '[&]')", "'a[cc]b[c]d'")],
+         themselves. What may be empty matches once more behind a match, as in EMQX: '.*' twice.",
+        &[
+            ("regex_replace('accbcd', 'c+', '[&]')", "'a[cc]b[c]d'"),
+            ("regex_replace('abc', '.*', 'x')", "'xx'"),
+        ],
     ),
     Function::new(
         "regex_extract",
@@ -51,41 +58,46 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Array,
         |_, arguments| {
             let subject = word(arguments, 0)?;
-            with(text(arguments, 1)?, |regex| extracted(regex, &subject))
+            with(text(arguments, 1)?, &subject, |regex| extracted(regex, &subject))
         },
         "The groups of the first match, '' for those that took no part; empty where nothing matches.",
         &[("regex_extract('Date: 2021-05-20', '(\\d{4})-(\\d{2})')", "['2021', '05']")],
     ),
 ];
 
-/// Uses an expression, compiled once for a while.
+/// Uses an expression for a text, compiled once for a while.
 fn with(
     pattern: &Bytes,
+    subject: &[u8],
     apply: impl FnOnce(&Regex) -> Result<Value, RunError>,
 ) -> Result<Value, RunError> {
     thread_local! {
-        static COMPILED: RefCell<Vec<(Bytes, Regex)>> = const { RefCell::new(Vec::new()) };
+        static COMPILED: RefCell<Vec<(Bytes, End, Regex)>> = const { RefCell::new(Vec::new()) };
     }
+    let only_break_ends_it =
+        || memchr::memchr(b'\n', subject).is_some_and(|place| place + 1 == subject.len());
+    let has_end = pattern.iter().any(|byte| matches!(byte, b'$' | b'Z'));
+    let end = if has_end && only_break_ends_it() { End::Line } else { End::Text };
     COMPILED.with_borrow_mut(|compiled| {
-        let known = compiled.iter().position(|(known, _)| known == pattern);
-        let (_, regex) = match known {
+        let known = compiled.iter().position(|(known, of, _)| known == pattern && *of == end);
+        let (_, _, regex) = match known {
             Some(place) => compiled.remove(place),
-            None => (pattern.clone(), compile(pattern)?),
+            None => (pattern.clone(), end, compile(pattern, end)?),
         };
         let result = apply(&regex);
         compiled.truncate(KEPT - 1);
-        compiled.insert(0, (pattern.clone(), regex));
+        compiled.insert(0, (pattern.clone(), end, regex));
         result
     })
 }
 
-fn compile(pattern: &[u8]) -> Result<Regex, RunError> {
+fn compile(pattern: &[u8], end: End) -> Result<Regex, RunError> {
     let refused = |why: &str| {
         let shown = String::from_utf8_lossy(pattern).into_owned();
         wrong(format!("`{shown}` is not a pattern: {why}"))
     };
-    let text = std::str::from_utf8(pattern).map_err(|_error| refused("it is not UTF-8"))?;
-    let built = RegexBuilder::new(text).unicode(false).size_limit(COMPILED_BYTES_MAX).build();
+    let text = translated(pattern, end).map_err(|why| refused(&why))?;
+    let built = RegexBuilder::new(&text).unicode(false).size_limit(COMPILED_BYTES_MAX).build();
     built.map_err(|error| {
         let whole = error.to_string();
         // The last line says what is wrong; those before point into the pattern.
@@ -93,19 +105,24 @@ fn compile(pattern: &[u8]) -> Result<Regex, RunError> {
     })
 }
 
+/// As Erlang walks: behind a match comes the next one at once, an empty one too (`.*` matches `abc` twice); behind an
+/// empty match one byte stays as it is.
 fn replaced(regex: &Regex, subject: &[u8], by: &[u8]) -> Result<Value, RunError> {
     let mut out = Vec::new();
-    let mut after = 0;
-    for captures in regex.captures_iter(subject) {
-        let Some(found) = captures.get(0) else { continue };
-        out.extend_from_slice(subject.get(after..found.start()).unwrap_or_default());
+    let (mut kept, mut start) = (0, 0);
+    while start <= subject.len()
+        && let Some(captures) = regex.captures_at(subject, start)
+        && let Some(found) = captures.get(0)
+    {
+        out.extend_from_slice(subject.get(kept..found.start()).unwrap_or_default());
         expand(&captures, by, &mut out);
-        after = found.end();
+        kept = found.end();
+        start = if found.is_empty() { found.end() + 1 } else { found.end() };
         if out.len() > TEXT_BYTES_MAX {
             return Err(RunError::text_too_long());
         }
     }
-    out.extend_from_slice(subject.get(after..).unwrap_or_default());
+    out.extend_from_slice(subject.get(kept..).unwrap_or_default());
     made(out)
 }
 
@@ -137,6 +154,7 @@ fn number_at(text: &[u8]) -> Option<(usize, usize)> {
     let (before, closed) = match text {
         [b'g', b'{', ..] => (2, true),
         [b'g', ..] => (1, false),
+        [b'0', ..] => return None,
         _ => (0, false),
     };
     let digits: Vec<u8> =

@@ -3,8 +3,9 @@
 use ::bytes::Bytes;
 
 use super::argument::{made, wrong, wrong_type};
+use super::convert::characters_of;
 use crate::rule::run::{RunError, TEXT_BYTES_MAX};
-use crate::rule::value::{Integer, Value, printable};
+use crate::rule::value::{Integer, Value, printable, shortest};
 
 /// Widest field and most decimals.
 const WIDTH_MAX: i64 = 100_000;
@@ -39,6 +40,8 @@ struct Directive {
     width: Option<i64>,
     precision: Option<i64>,
     pad: u8,
+    /// `t`: what is not Latin-1 may be shown.
+    unicode: bool,
     control: u8,
 }
 
@@ -74,11 +77,13 @@ impl<'call> Reader<'call> {
         let width = self.number()?.map(|width| if left { -width } else { width });
         let precision = if self.next_is(b'.') { self.number()? } else { None };
         let pad = if self.next_is(b'.') { self.next_byte().unwrap_or(b' ') } else { b' ' };
-        while matches!(self.format.first(), Some(b't' | b'l' | b'k' | b'K')) {
+        let mut unicode = false;
+        while let Some(modifier @ (b't' | b'l' | b'k' | b'K')) = self.format.first().copied() {
             self.next_byte();
+            unicode |= modifier == b't';
         }
         let control = self.next_byte().ok_or_else(|| wrong("the format ends within `~`"))?;
-        Ok(Directive { width, precision, pad, control })
+        Ok(Directive { width, precision, pad, unicode, control })
     }
 
     /// Digits, or `*` for the next value.
@@ -116,12 +121,19 @@ impl<'call> Reader<'call> {
             }
             b's' => return directive.text(self.value()?, out),
             b'c' => return directive.character(self.value()?, out),
-            b'w' => written(self.value()?, false),
-            b'p' => written(self.value()?, true),
-            b'W' | b'P' => {
-                let text = written(self.value()?, directive.control == b'P');
+            b'w' => written(self.value()?, Style::Plain),
+            b'W' => {
+                let text = written(self.value()?, Style::Plain);
                 self.value()?;
                 text
+            }
+            // Their width is that of a line.
+            b'p' | b'P' => {
+                out.extend_from_slice(written(self.value()?, directive.pretty()).as_bytes());
+                if directive.control == b'P' {
+                    self.value()?;
+                }
+                return Ok(());
             }
             b'f' | b'e' | b'g' => directive.float(self.value()?)?,
             b'b' | b'B' | b'x' | b'X' | b'+' | b'#' => {
@@ -143,6 +155,10 @@ impl<'call> Reader<'call> {
 }
 
 impl Directive {
+    fn pretty(&self) -> Style {
+        if self.unicode { Style::Unicode } else { Style::Latin1 }
+    }
+
     /// Puts a text into its field; what is wider than the field becomes `*`, as in Erlang.
     fn field(&self, text: &str, out: &mut Vec<u8>) {
         let width = self.width.map_or(0, i64::unsigned_abs);
@@ -166,29 +182,36 @@ impl Directive {
         }
     }
 
-    /// `~s`: cut to the precision, or to the width.
+    /// `~s`: cut or filled up to the precision, then put into the field.
     fn text(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), RunError> {
         let text = match value {
             Value::Text(text) => text.clone(),
             Value::Bool(_) | Value::Null | Value::Undefined => value.to_text(),
-            Value::Array(elements) => match printable(elements) {
-                Some(text) => text.into(),
-                None => return Err(wrong_type("`~s` needs a text, not an array")),
-            },
+            Value::Array(elements) => characters_of(elements)
+                .ok_or_else(|| wrong_type("`~s` needs a text, not an array"))?
+                .into(),
             other => {
                 let kind = other.kind();
                 return Err(wrong_type(format!("`~s` needs a text, not {kind}; write `~p`")));
             }
         };
-        let (width, precision) = (self.width.map(i64::abs), self.precision.map(i64::abs));
-        let Some(limit) = precision.or(width).and_then(|limit| usize::try_from(limit).ok()) else {
+        let size = |number: i64| usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
+        let (width, precision) = (self.width.map(size), self.precision.map(size));
+        let Some(limit) = precision.or(width) else {
             out.extend_from_slice(&text);
             return Ok(());
         };
+        let width = width.unwrap_or(limit);
+        if width < limit {
+            return Err(wrong("the precision of `~s` is more than its width"));
+        }
         let text = String::from_utf8_lossy(&text);
-        let kept: String = text.chars().take(limit).collect();
+        let mut kept: String = text.chars().take(limit).collect();
+        if width > limit || self.width.is_none() {
+            let missing = limit.saturating_sub(kept.chars().count());
+            kept.extend(std::iter::repeat_n(char::from(self.pad), missing));
+        }
         let length = kept.chars().count();
-        let width = width.and_then(|width| usize::try_from(width).ok()).unwrap_or(limit);
         self.padded(kept.as_bytes(), width.saturating_sub(length), out);
         Ok(())
     }
@@ -275,22 +298,33 @@ fn with_exponent(number: f64, decimals: usize) -> String {
     }
 }
 
-/// A value as Erlang writes a term: with `pretty`, what can be printed as text is.
-fn written(value: &Value, pretty: bool) -> String {
+/// How a term is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `~w`: texts as their bytes.
+    Plain,
+    /// `~p`: what is printable Latin-1 as text.
+    Latin1,
+    /// `~tp`: what is printable as text.
+    Unicode,
+}
+
+/// A value as Erlang writes a term.
+fn written(value: &Value, style: Style) -> String {
     match value {
-        Value::Float(number) => erlang_float(*number),
-        Value::Text(text) => written_text(text, pretty),
+        Value::Float(number) => shortest(*number),
+        Value::Text(text) => written_text(text, style),
         Value::Array(elements) => {
-            let text = printable(elements).filter(|text| pretty && !text.is_empty());
+            let text = printable(elements).filter(|text| style != Style::Plain && !text.is_empty());
             if let Some(text) = text {
                 return format!("\"{}\"", escaped(&text));
             }
-            let elements: Vec<_> = elements.iter().map(|it| written(it, pretty)).collect();
+            let elements: Vec<_> = elements.iter().map(|it| written(it, style)).collect();
             format!("[{}]", elements.join(","))
         }
         Value::Map(map) => {
             let entry = |(key, value): (&Bytes, &Value)| {
-                format!("{} => {}", written_text(key, pretty), written(value, pretty))
+                format!("{} => {}", written_text(key, style), written(value, style))
             };
             format!("#{{{}}}", map.iter().map(entry).collect::<Vec<_>>().join(","))
         }
@@ -298,15 +332,22 @@ fn written(value: &Value, pretty: bool) -> String {
     }
 }
 
-fn written_text(text: &[u8], pretty: bool) -> String {
-    let readable = std::str::from_utf8(text).ok().filter(|text| {
-        pretty && text.chars().all(|it| !it.is_control() || matches!(it, '\n' | '\t' | '\r'))
-    });
-    match readable {
-        Some(text) if text.is_ascii() => format!("<<\"{}\">>", escaped(text)),
-        Some(text) => format!("<<\"{}\"/utf8>>", escaped(text)),
-        None => {
-            let bytes: Vec<_> = text.iter().map(u8::to_string).collect();
+fn written_text(bytes: &[u8], style: Style) -> String {
+    let seen = |byte: u8| matches!(byte, 8..=13 | 27 | 32..=126 | 160..=255);
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
+    match (style, text) {
+        // The bytes of UTF-8 as they are: in EMQX they are taken for Latin-1 and come out the same.
+        (Style::Latin1, Some(text)) if bytes.iter().all(|byte| seen(*byte)) => {
+            format!("<<\"{}\">>", escaped(text))
+        }
+        (Style::Unicode, Some(text))
+            if text.chars().all(|it| u8::try_from(it).is_ok_and(seen) || u32::from(it) > 255) =>
+        {
+            let encoding = if text.is_ascii() { "" } else { "/utf8" };
+            format!("<<\"{}\"{encoding}>>", escaped(text))
+        }
+        _ => {
+            let bytes: Vec<_> = bytes.iter().map(u8::to_string).collect();
             format!("<<{}>>", bytes.join(","))
         }
     }
@@ -319,37 +360,11 @@ fn escaped(text: &str) -> String {
         '\n' => "\\n".to_owned(),
         '\t' => "\\t".to_owned(),
         '\r' => "\\r".to_owned(),
+        '\u{8}' => "\\b".to_owned(),
+        '\u{b}' => "\\v".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\u{1b}' => "\\e".to_owned(),
         other => other.to_string(),
     };
     text.chars().map(escape).collect()
-}
-
-/// The shortest digits that give the float back, with an exponent only where that is shorter (`io_lib_format`).
-fn erlang_float(number: f64) -> String {
-    let scientific = format!("{:e}", number.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let sign = if number.is_sign_negative() { "-" } else { "" };
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    let place = exponent + 1;
-    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
-    let exponent_cost =
-        i32::try_from(exponent.to_string().len()).unwrap_or(0) + if count == 1 { 3 } else { 2 };
-    let body = if number == 0.0 {
-        "0.0".to_owned()
-    } else if place == 0 {
-        format!("0.{digits}")
-    } else if place < 0 && 2 - place <= exponent_cost {
-        format!("0.{}{digits}", zeros(-place))
-    } else if place >= count && place - count + 2 <= exponent_cost {
-        format!("{digits}{}.0", zeros(place - count))
-    } else if place < 0 || place >= count {
-        let (first, rest) = digits.split_at(1);
-        format!("{first}.{}e{exponent}", if rest.is_empty() { "0" } else { rest })
-    } else {
-        let (whole, fraction) = digits.split_at(usize::try_from(place).unwrap_or(0));
-        format!("{whole}.{fraction}")
-    };
-    format!("{sign}{body}")
 }

@@ -19,7 +19,11 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "lower",
         &[TEXT],
         Kind::Text,
-        |_, arguments| made(characters(arguments, 0)?.to_lowercase()),
+        // Letter by letter: Erlang knows no final sigma.
+        |_, arguments| {
+            let text = characters(arguments, 0)?;
+            made(text.chars().flat_map(char::to_lowercase).collect::<String>())
+        },
         "In small letters.",
         &[("lower('AbC')", "'abc'")],
     ),
@@ -182,8 +186,11 @@ fn substr(arguments: &[Value]) -> Result<Value, RunError> {
         let number = small(arguments, place)?;
         usize::try_from(number).map_err(|_error| wrong(format!("{number} is negative")))
     };
-    let start = count(1)?;
     let length = if arguments.len() > 2 { count(2)? } else { usize::MAX };
+    if length == 0 {
+        return made("");
+    }
+    let start = count(1)?;
     made(whole.graphemes(true).skip(start).take(length).collect::<String>())
 }
 
@@ -263,9 +270,9 @@ fn unescape(text: &str) -> Result<Value, RunError> {
             out.push(character);
             continue;
         }
-        let escape = rest.next().ok_or_else(|| wrong("`\\` at the end escapes nothing"))?;
-        out.push(match escape {
-            '\\' | '\'' | '"' | '?' => escape,
+        // At the end it stands for itself.
+        out.push(match rest.next().unwrap_or('\\') {
+            escape @ ('\\' | '\'' | '"' | '?') => escape,
             'n' => '\n',
             't' => '\t',
             'r' => '\r',

@@ -84,6 +84,40 @@ fn every_example_of_the_table_is_true() {
     }
 }
 
+/// What the vectors do not show, asked of Erlang/OTP 25 with EMQX's definitions.
+#[test]
+fn corners_of_erlang_are_kept() {
+    for (call, expected) in [
+        (r#"regex_match('{"a":15}', '{"a":(\d+)}')"#, "true"),
+        ("regex_extract('x{1', '(x){')", r#"["x"]"#),
+        ("regex_replace('aaa', '.*', 'X')", r#""XX""#),
+        ("regex_replace('abc', 'a*', '-')", r#""--b-c-""#),
+        (r"regex_replace('abc', 'b', '<\0>')", r#""a<0>c""#),
+        (r"regex_match(unescape('ab\n'), 'b$')", "true"),
+        (r"regex_match(unescape('ab\n\n'), 'b$')", "false"),
+        ("regex_match('[x', '[[]x')", "true"),
+        (r"regex_match('é', '^\w')", "true"),
+        (r"unescape('a\')", r#""a\\""#),
+        ("lower('ΑΣ')", r#""ασ""#),
+        ("str_utf8(['a', [98, 'c']])", r#""abc""#),
+        ("sprintf('~p|~10p|~p', '', 'ab', 'é')", r#""<<>>|<<\"ab\">>|<<\"é\">>""#),
+        ("sprintf('~10.3s|~-4s|~.3s|', 'ab', 'x', 'y')", r#""       ab |x   |y  |""#),
+        ("sprintf('~s', [97, 'b'])", r#""ab""#),
+        ("substr('abc', -1, 0)", r#""""#),
+        (
+            "json_encode([1000.0, 100.0, 0.001, 0.00012, 123456.0])",
+            r#""[1.0e3,100.0,0.001,1.2e-4,123456.0]""#,
+        ),
+        (
+            r#"map_put('a.b.c', 7, json_decode('{"a":"{\"b\":{\"d\":1}}"}'))"#,
+            r#"{"a":{"b":{"c":7,"d":1}}}"#,
+        ),
+    ] {
+        let got = evaluate(call, &mut Columns::default()).unwrap_or_else(|| panic!("{call}"));
+        assert_eq!(got.as_ref(), Ok(&json(expected)), "{call}");
+    }
+}
+
 #[test]
 fn every_function_has_one_name_and_a_signature_that_can_be_met() {
     let mut names = BTreeSet::new();

@@ -4,13 +4,14 @@
 //! there twice the last counts. Bounded in depth, and a number too large for its type is no JSON.
 //!
 //! Out: `undefined` is the text `"undefined"`, each run of bytes that are not UTF-8 is one U+FFFD, floats are shortest
-//! with a point or an exponent, as EMQX writes them.
+//! with a point, as EMQX 6.3 writes them (`1.0e3`).
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::float::shortest;
 use super::{Integer, Map, Value};
 
 /// Deepest nesting that is read or made.
@@ -47,8 +48,7 @@ impl Value {
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
             Self::Int(number) => write!(out, "{number}").expect("memory takes all"),
-            // `{:?}` is shortest and keeps the `.0` that tells a float from an integer.
-            Self::Float(number) => write!(out, "{number:?}").expect("memory takes all"),
+            Self::Float(number) => out.extend_from_slice(shortest(*number).as_bytes()),
             Self::Text(text) => write_text(text, out),
             Self::Array(elements) => {
                 out.push(b'[');

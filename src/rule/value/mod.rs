@@ -6,6 +6,7 @@
 //! `==` is strict, as in `IN` and `CASE x WHEN`: `1` is not `1.0`. Comparison with coercion is [`Value::compare`].
 
 mod arithmetic;
+mod float;
 mod integer;
 mod json;
 mod map;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use float::shortest;
 pub use integer::{INTEGER_BITS_MAX, Integer};
 pub use json::{JSON_DEPTH_MAX, NotJson, write_text};
 pub use map::Map;

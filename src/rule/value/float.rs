@@ -1,0 +1,37 @@
+//! Floats as Erlang prints them.
+
+const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
+
+/// The fewest digits that read as the same float, with an exponent only where that takes fewer characters, and always
+/// from 2^53 on: `21.5`, `100.0`, `1.0e3`.
+#[must_use]
+pub fn shortest(number: f64) -> String {
+    let size = number.abs();
+    // Neither zeros in front nor behind could make an exponent shorter; most numbers of devices are such.
+    if (0.01..TWO_TO_53).contains(&size) && (size < 100.0 || size.fract() != 0.0) {
+        return format!("{number:?}");
+    }
+    let scientific = format!("{size:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let digits = mantissa.replace('.', "");
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let plain = || match exponent {
+        ..0 => format!("0.{}{digits}", zeros(-exponent - 1)),
+        _ if exponent + 1 >= count => format!("{digits}{}.0", zeros(exponent + 1 - count)),
+        _ => {
+            let (whole, fraction) = digits.split_at(usize::try_from(exponent + 1).unwrap_or(0));
+            format!("{whole}.{fraction}")
+        }
+    };
+    let point = if count == 1 { ".0" } else { "" };
+    let with_exponent = format!("{mantissa}{point}e{exponent}");
+    let far = size >= TWO_TO_53;
+    let body = if far {
+        with_exponent
+    } else {
+        Some(plain()).filter(|plain| plain.len() <= with_exponent.len()).unwrap_or(with_exponent)
+    };
+    if number.is_sign_negative() { format!("-{body}") } else { body }
+}
