@@ -284,9 +284,9 @@ impl<'r> Value<'r> {
         self.reader.failed_tests.borrow_mut().push(finding);
     }
 
-    /// Notes that it is a template that names a column.
-    pub(super) fn uses_column(&self, column: &str) {
-        let (key, span) = (self.path.clone(), self.span.clone());
+    /// Notes that it is a template that names a column, and where if that is known.
+    pub(super) fn uses_column(&self, column: &str, span: Option<Range<usize>>) {
+        let (key, span) = (self.path.clone(), span.unwrap_or_else(|| self.span.clone()));
         let used = ColumnUse { key, span, column: column.to_owned() };
         self.reader.columns_used.borrow_mut().push(used);
     }

@@ -6,6 +6,7 @@ use super::reader::{Table, Value};
 use crate::event::EventKind;
 use crate::rule::events::{self, topic_in_use};
 use crate::rule::program::Program;
+use crate::rule::sql;
 use crate::topic::TopicFilter;
 
 /// A rule as its SQL says it.
@@ -35,6 +36,11 @@ impl Table<'_> {
 impl Value<'_> {
     fn sql(&self) -> Option<SqlRule> {
         let text = self.raw_text()?;
+        if let Ok(tree) = sql::parse(text) {
+            for topic in &tree.topics {
+                self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
+            }
+        }
         let program = match Program::new(text) {
             Ok(program) => program,
             Err(errors) => {
@@ -47,10 +53,16 @@ impl Value<'_> {
         let of_message = |topic: &&TopicFilter| !topic.as_str().starts_with(events::PREFIX);
         let topics = program.topics().iter().filter(of_message).cloned().collect();
         let events = events::kinds_of(program.topics());
-        for topic in &program.tree().topics {
-            self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
-        }
         self.warn_of_names(&program);
+        for doubt in program.doubts() {
+            let message =
+                format!("this rule fails for every event that comes here: {}", doubt.message);
+            self.reader.warning(
+                &self.path,
+                self.place_of(doubt.span.start..doubt.span.end),
+                message,
+            );
+        }
         Some(SqlRule { program, topics, events })
     }
 
@@ -87,7 +99,7 @@ impl Value<'_> {
     }
 
     /// Where a part of a text stands in the file.
-    fn place_of(&self, part: Range<usize>) -> Range<usize> {
+    pub(super) fn place_of(&self, part: Range<usize>) -> Range<usize> {
         let (start, raw) = self.source();
         start + raw_offset(raw, part.start)..start + raw_offset(raw, part.end)
     }

@@ -84,8 +84,15 @@ impl Value<'_> {
     /// `text`, a part of this value, as a template.
     pub(super) fn template_of(&self, text: &str) -> Option<Template> {
         let template = self.parsed_template(text)?;
-        for column in template.placeholders().filter_map(|place| place.column()) {
-            self.uses_column(column);
+        // Only a text that stands in the file as it is has its parts in it.
+        let as_written = self.source().1.starts_with(['"', '\''])
+            && matches!(&self.content, DeValue::String(raw) if raw.as_ref() == text);
+        for place in template.placeholders() {
+            let Some(column) = place.column() else { continue };
+            let start = place.position();
+            let length = text.get(start..).and_then(|rest| rest.find('}')).map_or(0, |end| end + 1);
+            let span = as_written.then(|| self.place_of(start..start + length));
+            self.uses_column(column, span);
         }
         Some(template)
     }

@@ -11,6 +11,7 @@ const NOT_OF_CONDITION: &str =
     "`NOT` takes a comparison, a function or a boolean, not `AND`, `OR`, `IN` or `NOT`";
 const NO_CONDITION: &str = "a condition is a comparison, `IN`, `AND`, `OR`, `NOT`, a function or a boolean; \
                             a name alone needs `= true`";
+const NOT_IN: &str = "`NOT IN` cannot be evaluated; write `x != a AND x != b`";
 const NO_VALUE: &str = "`AND`, `OR`, `NOT` and `IN` give no value that `WHEN` could compare";
 const TILDE_EQUAL: &str = "`~=` cannot be evaluated; a topic is compared with a filter by `=~`";
 
@@ -18,9 +19,23 @@ const TILDE_EQUAL: &str = "`~=` cannot be evaluated; a topic is compared with a 
 #[derive(Default)]
 pub(super) struct Compiler {
     pub(super) errors: Vec<SqlError>,
+    /// What EMQX reads and can never evaluate.
+    pub(super) doubts: Vec<SqlError>,
 }
 
 impl Compiler {
+    fn never(&mut self, expression: &Expression, why: &'static str) -> &'static str {
+        self.doubts.push(SqlError::new(expression.span, why));
+        why
+    }
+
+    /// Looks for errors in what is said to be doubtful as a whole.
+    fn quietly<T>(&mut self, look: impl FnOnce(&mut Self) -> T) {
+        let doubts = self.doubts.len();
+        look(self);
+        self.doubts.truncate(doubts);
+    }
+
     pub(super) fn fields(&mut self, fields: &[sql::Field]) -> Box<[Field]> {
         fields.iter().map(|field| self.field(field)).collect()
     }
@@ -48,8 +63,8 @@ impl Compiler {
             Kind::Or(parts) => ConditionKind::Or(self.conditions(parts)),
             Kind::Not(inner) => match inner.kind {
                 Kind::And(_) | Kind::Or(_) | Kind::In(..) | Kind::NotIn(..) | Kind::Not(_) => {
-                    self.value(inner);
-                    ConditionKind::Never(NOT_OF_CONDITION)
+                    self.quietly(|this| this.value(inner));
+                    ConditionKind::Never(self.never(expression, NOT_OF_CONDITION))
                 }
                 _ => ConditionKind::Not(self.value(inner)),
             },
@@ -57,17 +72,19 @@ impl Compiler {
             Kind::NotIn(left, items) => {
                 self.value(left);
                 self.values(items);
-                ConditionKind::Never("`NOT IN` cannot be evaluated; write `x != a AND x != b`")
+                ConditionKind::Never(self.never(expression, NOT_IN))
             }
-            Kind::Compare(Comparison::TildeEqual, ..) => ConditionKind::Never(TILDE_EQUAL),
+            Kind::Compare(Comparison::TildeEqual, ..) => {
+                ConditionKind::Never(self.never(expression, TILDE_EQUAL))
+            }
             Kind::Compare(operator, left, right) => {
                 ConditionKind::Compare(*operator, self.value(left), self.value(right))
             }
             Kind::Call(..) => ConditionKind::Call(self.value(expression)),
             Kind::Bool(truth) => ConditionKind::Constant(*truth),
             _ => {
-                self.value(expression);
-                ConditionKind::Never(NO_CONDITION)
+                self.quietly(|this| this.value(expression));
+                ConditionKind::Never(self.never(expression, NO_CONDITION))
             }
         };
         Condition { kind, text: expression.to_string().into() }
@@ -116,22 +133,15 @@ impl Compiler {
             Kind::Arithmetic(operator, left, right) => {
                 Node::Arithmetic(*operator, self.boxed(left), self.boxed(right))
             }
-            Kind::Compare(Comparison::TildeEqual, ..) => Node::Never(TILDE_EQUAL),
+            Kind::Compare(Comparison::TildeEqual, ..) => {
+                Node::Never(self.never(expression, TILDE_EQUAL))
+            }
             Kind::Compare(operator, left, right) => {
                 Node::Compare(*operator, self.boxed(left), self.boxed(right))
             }
-            Kind::And(parts) | Kind::Or(parts) => {
-                self.values(parts);
-                Node::Never(NO_VALUE)
-            }
-            Kind::Not(inner) => {
-                self.value(inner);
-                Node::Never(NO_VALUE)
-            }
-            Kind::In(left, items) | Kind::NotIn(left, items) => {
-                self.value(left);
-                self.values(items);
-                Node::Never(NO_VALUE)
+            Kind::And(_) | Kind::Or(_) | Kind::Not(_) | Kind::In(..) | Kind::NotIn(..) => {
+                self.quietly(|this| this.condition(expression));
+                Node::Never(self.never(expression, NO_VALUE))
             }
         }
     }
@@ -154,7 +164,7 @@ impl Compiler {
                 self.errors.push(SqlError::new(expression.span, message));
                 Node::Never("this range is too long")
             }
-            Err(_) => Node::Never("a range ends before it starts"),
+            Err(_) => Node::Never(self.never(expression, "a range ends before it starts")),
         }
     }
 

@@ -44,6 +44,7 @@ pub struct Program {
     condition: Option<Condition>,
     /// The column of that name.
     metadata: Option<Value>,
+    doubts: Box<[SqlError]>,
 }
 
 impl fmt::Debug for Program {
@@ -113,7 +114,8 @@ impl Program {
         }
         errors.sort_by_key(|error| error.span.start);
         if errors.is_empty() {
-            Ok(Self { tree, topics: topics.into(), body, condition, metadata: None })
+            let doubts = compiler.doubts.into();
+            Ok(Self { tree, topics: topics.into(), body, condition, metadata: None, doubts })
         } else {
             Err(errors)
         }
@@ -130,6 +132,12 @@ impl Program {
     #[must_use]
     pub fn tree(&self) -> &Query {
         &self.tree
+    }
+
+    /// What can be read and always fails when it is evaluated, as it does in EMQX: why, and what would be right.
+    #[must_use]
+    pub fn doubts(&self) -> &[SqlError] {
+        &self.doubts
     }
 
     /// The filters of `FROM`; event topics in the spelling in use.
