@@ -16,7 +16,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -98,6 +98,8 @@ struct RouterRule {
     topics: Box<[TopicFilter]>,
     narrowed: Narrowed,
     program: Option<Arc<Program>>,
+    /// Whether other rules have the very same program, which then runs once for an event.
+    shared: bool,
     /// Without duplicates.
     sinks: Box<[SinkName]>,
 }
@@ -112,6 +114,7 @@ pub struct Match<'router> {
     /// One record goes to each. Not empty, no duplicates.
     pub sinks: &'router [SinkName],
     program: Option<&'router Program>,
+    shared: bool,
 }
 
 /// What a rule makes of an event.
@@ -128,7 +131,14 @@ pub enum Selection {
 impl Match<'_> {
     /// Applies the rule to the event, whose columns and parsed payload all rules share.
     pub fn select(&self, input: &Input<'_>) -> Result<Selection, RunError> {
-        let Some(program) = self.program else { return Ok(Selection::Event) };
+        match self.program {
+            None => Ok(Selection::Event),
+            Some(program) if self.shared => input.once(program, || Self::apply(program, input)),
+            Some(program) => Self::apply(program, input),
+        }
+    }
+
+    fn apply(program: &Program, input: &Input<'_>) -> Result<Selection, RunError> {
         Ok(match program.apply(input)? {
             Outcome::NotMatched => Selection::Nothing,
             Outcome::Event => Selection::Event,
@@ -162,7 +172,16 @@ impl Router {
             (source.clone(), SourceRules { all: wanted.into(), by_topic })
         });
         let by_source = by_source.collect();
-        let rules = rules.iter().map(|(name, rule)| RouterRule::new(name, rule)).collect();
+        let mut programs = Programs::default();
+        let programs: Vec<_> = rules.values().map(|rule| programs.of(rule)).collect();
+        let alike = |program: &Arc<Program>| {
+            programs.iter().flatten().filter(|other| Arc::ptr_eq(other, program)).count()
+        };
+        let rule = |((name, rule), program): ((&RuleName, &Rule), &Option<Arc<Program>>)| {
+            let shared = program.as_ref().is_some_and(|program| alike(program) > 1);
+            RouterRule::new(name, rule, program.clone(), shared)
+        };
+        let rules = rules.iter().zip(&programs).map(rule).collect();
         Self { node: node.into(), rules, by_source }
     }
 
@@ -205,6 +224,7 @@ impl Router {
             rule: &rule.name,
             sinks: &rule.sinks,
             program: rule.program.as_deref(),
+            shared: rule.shared,
         })
     }
 
@@ -239,6 +259,21 @@ impl Router {
     }
 }
 
+/// Programs by their SQL, so that rules that ask the same have the same one.
+#[derive(Default)]
+struct Programs(HashMap<String, Arc<Program>>);
+
+impl Programs {
+    fn of(&mut self, rule: &Rule) -> Option<Arc<Program>> {
+        let program = rule.program.as_ref()?;
+        if !program.answers_alike() {
+            return Some(Arc::clone(program));
+        }
+        let known = self.0.entry(program.tree().to_string()).or_insert_with(|| Arc::clone(program));
+        Some(Arc::clone(known))
+    }
+}
+
 impl RouterRule {
     /// Whether the event has one of the topics, or needs none. The topic of a subscription is matched as it stands, as
     /// EMQX 4 does it, but for its `$share/GROUP/`.
@@ -252,7 +287,7 @@ impl RouterRule {
         })
     }
 
-    fn new(name: &RuleName, rule: &Rule) -> Self {
+    fn new(name: &RuleName, rule: &Rule, program: Option<Arc<Program>>, shared: bool) -> Self {
         let mut sinks: Vec<SinkName> = Vec::with_capacity(rule.sinks.len());
         for sink in &rule.sinks {
             if !sinks.contains(sink) {
@@ -264,7 +299,8 @@ impl RouterRule {
             kinds: rule.events.as_slice().into(),
             topics: rule.topics.as_slice().into(),
             narrowed: rule.narrowed,
-            program: rule.program.clone(),
+            program,
+            shared,
             sinks: sinks.into(),
         }
     }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::program::{Input, Program};
+use super::program::{Columns, Input, Program};
 use super::subscriptions::without_covered;
-use super::{Narrowed, Router, Rule};
+use super::value::{Map, Value};
+use super::{Narrowed, Router, Rule, Selection};
 use crate::clock::UnixMillis;
 use crate::event::{Event, EventKind, Message, Occurrence, Qos};
 use crate::name::{RuleName, SinkName, SourceName};
@@ -85,7 +87,7 @@ fn sql(sql: &str, sinks: &[&str]) -> Rule {
     let program = Program::new(sql).unwrap();
     let topics: Vec<_> = program.topics().iter().map(TopicFilter::as_str).collect();
     let rule = rule(&[], &topics, sinks);
-    Rule { program: Some(std::sync::Arc::new(program.named(&RuleName::new("r").unwrap()))), ..rule }
+    Rule { program: Some(Arc::new(program.named(&RuleName::new("r").unwrap()))), ..rule }
 }
 
 #[test]
@@ -253,4 +255,52 @@ fn both_spellings_and_wildcards_of_from_select_events_with_their_columns() {
         super::value::Value::map(outputs[0].clone()).to_json(),
         br#"{"keepalive":"undefined","mountpoint":"undefined"}"#
     );
+}
+
+/// Columns that count how often they are read.
+struct Counted<'event>(super::EventColumns<'event>, std::cell::Cell<usize>);
+
+impl Columns for Counted<'_> {
+    fn column(&self, name: &[u8]) -> Option<Value> {
+        self.1.set(self.1.get() + 1);
+        self.0.column(name)
+    }
+
+    fn all(&self) -> Map {
+        self.0.all()
+    }
+}
+
+#[test]
+fn rules_that_ask_the_same_of_an_event_are_answered_once() {
+    let sql = |text: &str, name: &str| {
+        let program = Program::new(text).unwrap().named(&RuleName::new(name).unwrap());
+        Rule { program: Some(Arc::new(program)), ..rule(&[], &["t"], &["a"]) }
+    };
+    let same = "SELECT topic as x, payload.temp AS y FROM \"t\" WHERE payload.temp > 1";
+    let router = router(&[
+        ("a", sql(same, "a")),
+        ("b", sql("select topic x, payload.temp y from t where payload.temp > 1", "b")),
+        ("c", sql("SELECT random() as x FROM t", "c")),
+        ("d", sql("SELECT random() as x FROM t", "d")),
+        ("e", sql("SELECT *, 1 as x FROM t", "e")),
+        ("f", sql("SELECT *, 1 as x FROM t", "f")),
+        ("g", sql("SELECT * FROM t WHERE metadata.rule_id = 'g'", "g")),
+        ("h", sql("SELECT * FROM t WHERE metadata.rule_id = 'g'", "h")),
+    ]);
+    let mut event = event("east", "t");
+    event.message_mut().payload = br#"{"temp":2}"#.as_slice().into();
+    let columns = Counted(router.columns(&event), std::cell::Cell::default());
+    let input = Input::new(&columns);
+    let mut answers = Vec::new();
+    for (place, found) in router.route(&event).enumerate() {
+        answers.push(found.select(&input).unwrap());
+        if place < 2 {
+            assert_eq!(columns.1.get(), 3, "the second rule reads nothing");
+        }
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_ne!(answers[2], answers[3]);
+    assert_ne!(answers[4], answers[5]);
+    assert_eq!((&answers[6], &answers[7]), (&Selection::Event, &Selection::Nothing));
 }

@@ -1,9 +1,11 @@
 //! What a rule is applied to: the columns of one event, and its payload parsed at most once for all rules.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use bytes::Bytes;
 
+use super::Program;
+use crate::rule::Selection;
 use crate::rule::run::{Reason, RunError};
 use crate::rule::value::{Map, NotJson, Value};
 
@@ -31,13 +33,33 @@ pub struct Input<'event> {
     columns: &'event dyn Columns,
     /// The first text that was decoded, which is the payload for all but odd rules.
     decoded: OnceCell<(Bytes, Result<Value, NotJson>)>,
+    /// What programs that several rules have made of it.
+    answers: RefCell<Vec<Answer>>,
 }
+
+/// A program, by its address, and what it made of the event.
+type Answer = (*const Program, Result<Selection, RunError>);
 
 impl<'event> Input<'event> {
     /// Nothing is read or parsed yet.
     #[must_use]
     pub fn new(columns: &'event dyn Columns) -> Self {
-        Self { columns, decoded: OnceCell::new() }
+        Self { columns, decoded: OnceCell::new(), answers: RefCell::default() }
+    }
+
+    /// What a program makes of the event, which is asked for once however often it is wanted.
+    pub(crate) fn once(
+        &self,
+        program: &Program,
+        ask: impl FnOnce() -> Result<Selection, RunError>,
+    ) -> Result<Selection, RunError> {
+        let known = |(of, _): &&Answer| std::ptr::eq(*of, program);
+        if let Some((_, answer)) = self.answers.borrow().iter().find(known) {
+            return answer.clone();
+        }
+        let answer = ask();
+        self.answers.borrow_mut().push((program, answer.clone()));
+        answer
     }
 
     /// A column, undefined where there is none.

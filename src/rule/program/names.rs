@@ -1,4 +1,4 @@
-//! Which names a rule reads, which it gives, and which can never be anything.
+//! Which names a rule reads, which it gives, which can never be anything, and whether its answer depends on the event alone.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Program;
 use crate::rule::events;
+use crate::rule::functions;
 use crate::rule::sql::{Expression, Field, Kind, Name, Path, What};
 
 impl Program {
@@ -13,16 +14,41 @@ impl Program {
     /// always. Each with the name that may have been meant.
     #[must_use]
     pub fn unknown_names(&self) -> Vec<(Name, Option<String>)> {
-        let tree = self.tree();
-        let mut read = Vec::new();
         let mut known: BTreeSet<Bytes> = events::columns_of(self.topics());
         known.insert(Bytes::from_static(b"item"));
         known.insert(Bytes::from_static(b"metadata"));
+        let unknown =
+            self.read(&mut known).names.into_iter().filter(|name| !known.contains(&name.text));
+        unknown.map(|name| (name.clone(), meant(name, &known))).collect()
+    }
+
+    /// Whether two rules of this SQL make the same of an event: it calls nothing that changes, and does not look at the
+    /// column that tells the rule.
+    #[must_use]
+    pub fn answers_alike(&self) -> bool {
+        let Read { names, calls } = self.read(&mut BTreeSet::new());
+        let tells_rule =
+            |fields: &[Field]| fields.iter().any(|field| matches!(field, Field::All(_)));
+        let all_columns = match &self.tree().what {
+            What::Select(fields) => tells_rule(fields) && !self.selects_all(),
+            What::Foreach { each, .. } => each.as_deref().is_none_or(tells_rule),
+        };
+        !all_columns
+            && names.iter().all(|name| name.text != "metadata")
+            && calls
+                .iter()
+                .all(|name| functions::answers_alike(&String::from_utf8_lossy(&name.text)))
+    }
+
+    /// What the rule reads, with its aliases added to what is known.
+    fn read(&self, known: &mut BTreeSet<Bytes>) -> Read<'_> {
+        let tree = self.tree();
+        let mut read = Read::default();
         match &tree.what {
-            What::Select(fields) => in_fields(fields, &mut read, &mut known),
+            What::Select(fields) => in_fields(fields, &mut read, known),
             What::Foreach { fields, each, condition } => {
-                in_fields(fields, &mut read, &mut known);
-                in_fields(each.as_deref().unwrap_or_default(), &mut read, &mut known);
+                in_fields(fields, &mut read, known);
+                in_fields(each.as_deref().unwrap_or_default(), &mut read, known);
                 if let Some(condition) = condition {
                     in_expression(condition, &mut read);
                 }
@@ -31,9 +57,17 @@ impl Program {
         if let Some(condition) = &tree.condition {
             in_expression(condition, &mut read);
         }
-        let unknown = read.into_iter().filter(|name| !known.contains(&name.text));
-        unknown.map(|name| (name.clone(), meant(name, &known))).collect()
+        read
     }
+}
+
+/// Names as a rule has them, in its order.
+#[derive(Default)]
+struct Read<'t> {
+    /// Columns and aliases.
+    names: Vec<&'t Name>,
+    /// Functions.
+    calls: Vec<&'t Name>,
 }
 
 fn meant(name: &Name, known: &BTreeSet<Bytes>) -> Option<String> {
@@ -46,7 +80,7 @@ fn meant(name: &Name, known: &BTreeSet<Bytes>) -> Option<String> {
     (distance * 3 <= word.len().max(3)).then_some(nearest)
 }
 
-fn in_fields<'t>(fields: &'t [Field], read: &mut Vec<&'t Name>, known: &mut BTreeSet<Bytes>) {
+fn in_fields<'t>(fields: &'t [Field], read: &mut Read<'t>, known: &mut BTreeSet<Bytes>) {
     for field in fields {
         let Field::One { expression, alias } = field else { continue };
         in_expression(expression, read);
@@ -56,12 +90,12 @@ fn in_fields<'t>(fields: &'t [Field], read: &mut Vec<&'t Name>, known: &mut BTre
     }
 }
 
-fn in_path<'t>(path: &'t Path, read: &mut Vec<&'t Name>) {
+fn in_path<'t>(path: &'t Path, read: &mut Read<'t>) {
     // The name of an index variable is looked up beside the path it stands in, which may be anything.
-    read.push(&path.first);
+    read.names.push(&path.first);
 }
 
-fn in_expression<'t>(expression: &'t Expression, read: &mut Vec<&'t Name>) {
+fn in_expression<'t>(expression: &'t Expression, read: &mut Read<'t>) {
     let mut all = |expressions: &'t [Expression]| {
         for expression in expressions {
             in_expression(expression, read);
@@ -70,7 +104,11 @@ fn in_expression<'t>(expression: &'t Expression, read: &mut Vec<&'t Name>) {
     match &expression.kind {
         Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Text(_) | Kind::Range(..) => {}
         Kind::Path(path) | Kind::Slice(path, ..) => in_path(path, read),
-        Kind::List(inner) | Kind::Call(_, inner) | Kind::And(inner) | Kind::Or(inner) => all(inner),
+        Kind::Call(name, inner) => {
+            all(inner);
+            read.calls.push(&name.first);
+        }
+        Kind::List(inner) | Kind::And(inner) | Kind::Or(inner) => all(inner),
         Kind::Case { subject, branches, otherwise } => {
             for inner in subject.iter().chain(otherwise) {
                 in_expression(inner, read);
