@@ -15,9 +15,11 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ImportCommand {
-    /// Rules, actions, connectors and webhooks of EMQX 5 and 6: `data/configs/cluster.hocon`, or JSON of the API
+    /// Rules, actions, connectors and webhooks of EMQX 5 and 6: the archive of a data export, `data/configs/cluster.hocon`,
+    /// or JSON of the API
     Emqx5(ImportArguments),
-    /// The webhook plugin of EMQX 4: `emqx_web_hook.conf`, or its environment variables, one a line
+    /// The webhook plugin of EMQX 4: `emqx_web_hook.conf`, or its environment variables, one a line; or its rules: the JSON
+    /// of a data export or of the API
     Emqx4(ImportArguments),
 }
 
@@ -68,6 +70,10 @@ fn read(file: &Path) -> Result<String, Failure> {
         return Err(failure(file, "is longer than 16 MiB"));
     }
     let bytes = fs::read(file).map_err(|error| failure(file, &error.to_string()))?;
+    let bytes = match import::cluster_in(&bytes) {
+        Some(cluster) => cluster.map_err(|error| failure(file, &error.to_string()))?,
+        None => bytes,
+    };
     String::from_utf8(bytes).map_err(|_error| failure(file, "is not UTF-8 text"))
 }
 

@@ -124,9 +124,13 @@ fn sink(settings: &mut BTreeMap<String, String>, notes: &mut Notes) -> Block {
     ];
     let mut tls = Vec::new();
     for (theirs, ours) in files {
-        let value = settings.remove(&format!("web.hook.ssl.{theirs}"));
-        if let Some(value) = value.filter(|value| !value.is_empty() && value != "disable") {
-            tls.push(format!("{ours} = {}", text(&value)));
+        let key = format!("web.hook.ssl.{theirs}");
+        match settings.remove(&key).filter(|value| !value.is_empty()) {
+            Some(value) if value == "disable" => {
+                notes.left_out(&key, "the name in a certificate is always compared");
+            }
+            Some(value) => tls.push(format!("{ours} = {}", text(&value))),
+            None => {}
         }
     }
     if !tls.is_empty() {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::draft::{Block, Draft, name, table, text};
+use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
+use super::service::{headers, period, renamed, size, tls};
 use super::tree::Tree;
-use crate::units::{parse_period, parse_size, period_text, size_text};
+use crate::units::size_text;
 
 /// What a queue needs at least (`queue.max_bytes`).
 const QUEUE_BYTES_MIN: u64 = crate::config::QUEUE_BYTES_MIN;
@@ -119,7 +120,13 @@ impl Found {
                 continue;
             };
             // A rule has an id and may have a name besides.
-            drop(tree.text("name"));
+            if let Some(name) = tree.text("name").filter(|name| !name.is_empty() && *name != known)
+            {
+                notes.left_out(
+                    &tree.place("name"),
+                    format!("`{name}`: rules are called by their id"),
+                );
+            }
             let keys = tree.keys();
             let has = |key: &str| keys.iter().any(|known| known == key);
             match kind.as_deref() {
@@ -197,14 +204,6 @@ fn other_kind(tree: &Tree, kind: &str, notes: &mut Notes) {
     notes.left_out(tree.path(), format!("is of type {kind}; Waypost delivers over HTTP only"));
 }
 
-fn renamed(known: &str, taken: &mut Vec<String>, place: &str, notes: &mut Notes) -> String {
-    let own = name(known, taken);
-    if own != known {
-        notes.different(place, format!("is named {own} here, in metrics and bodies too"));
-    }
-    own
-}
-
 fn connector(own: &str, mut tree: Tree, notes: &mut Notes) -> Block {
     let mut block = Block::new(format!("connectors.{own}"), tree.path());
     service(&mut block, &mut tree, notes);
@@ -221,82 +220,21 @@ fn service(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
         block.text("url", &url);
     }
     headers(block, tree, notes);
-    if let Some(period) = period(tree, "connect_timeout") {
+    if let Some(period) = period(tree, "connect_timeout", notes) {
         block.text("timeouts.connect", &period);
     }
-    if let Some(period) = period(tree, "max_inactive") {
+    if let Some(period) = period(tree, "max_inactive", notes) {
         block.text("timeouts.idle", &period);
     }
     let mut ssl = tree.table("ssl");
     if !ssl.enabled() {
+        if !ssl.keys().is_empty() {
+            notes.left_out(ssl.path(), "is off in EMQX");
+        }
         return;
     }
-    let files = [
-        ("cacertfile", "ca_file"),
-        ("certfile", "cert_file"),
-        ("keyfile", "key_file"),
-        ("server_name_indication", "server_name"),
-    ];
-    let mut entries = Vec::new();
-    for (theirs, ours) in files {
-        match ssl.text(theirs).filter(|value| !value.is_empty()) {
-            Some(value) if value == "disable" => {}
-            Some(value) => entries.push((ours, value)),
-            None => {}
-        }
-    }
-    if !entries.is_empty() {
-        let entries = entries.iter().map(|(key, value)| format!("{key} = {}", text(value)));
-        block.comment(&format!("tls = {{ {} }}", entries.collect::<Vec<_>>().join(", ")));
-        notes.left_out(
-            ssl.path(),
-            "copy the files to this machine, then take the `#` before `tls` away",
-        );
-    }
+    tls(block, &mut ssl, notes);
     ssl.finish(|_| Some("TLS 1.2 and 1.3 with the ciphers of rustls, always verified"), notes);
-}
-
-fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
-    let mut table_of = tree.table("headers");
-    let mut entries = Vec::new();
-    for name in table_of.keys() {
-        let place = table_of.place(&name);
-        let Some(value) = table_of.text(&name) else { continue };
-        let lower = name.to_ascii_lowercase();
-        if matches!(
-            lower.as_str(),
-            "connection" | "keep-alive" | "content-length" | "transfer-encoding"
-        ) {
-            notes.left_out(&place, "the connection is Waypost's to manage");
-            continue;
-        }
-        if matches!(
-            lower.as_str(),
-            "authorization" | "proxy-authorization" | "api-key" | "x-api-key" | "x-auth-token"
-        ) {
-            notes.different(
-                &place,
-                "stands in the config as it is: better { file = \"..\" } or { env = \"..\" }",
-            );
-        }
-        entries.push((name, value));
-    }
-    table_of.finish(|_| None, notes);
-    if !entries.is_empty() {
-        block.set(
-            "headers",
-            table(entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
-        );
-    }
-}
-
-/// A period as Waypost writes it.
-fn period(tree: &mut Tree, key: &str) -> Option<String> {
-    let text = tree.text(key)?;
-    match text.parse::<u64>() {
-        Ok(milliseconds) => Some(format!("{milliseconds}ms")),
-        Err(_) => parse_period(&text).ok().map(period_text),
-    }
 }
 
 fn action(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block {
@@ -344,35 +282,34 @@ fn request(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
 
 fn resources(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
     let mut resources = tree.table("resource_opts");
-    let workers = resources.number("worker_pool_size").unwrap_or(16);
+    let pool = resources.text("worker_pool_size");
+    let workers = pool.as_deref().and_then(|pool| pool.parse().ok()).unwrap_or(16);
     let place = resources.place("max_buffer_bytes");
-    let bytes = resources.text("max_buffer_bytes").or_else(|| resources.text("max_queue_bytes"));
-    if let Some(bytes) = bytes.and_then(|text| size(&text)) {
-        let all = bytes.saturating_mul(workers).max(QUEUE_BYTES_MIN);
-        block.text("queue.max_bytes", &size_text(all));
-        notes.different(
-            &place,
-            format!("was for each of {workers} workers in memory; here {} on disk", size_text(all)),
-        );
+    let text = resources.text("max_buffer_bytes").or_else(|| resources.text("max_queue_bytes"));
+    match text.as_deref().map(size) {
+        Some(Some(bytes)) => {
+            let all = size_text(bytes.saturating_mul(workers).max(QUEUE_BYTES_MIN));
+            block.text("queue.max_bytes", &all);
+            let message =
+                format!("was for each of {workers} workers in memory; here {all} on disk");
+            notes.different(&place, message);
+        }
+        Some(None) => notes.left_out(&place, "is not a size that Waypost has"),
+        None if pool.is_some() => {
+            let reason = why_not("worker_pool_size").unwrap_or_default();
+            notes.left_out(&resources.place("worker_pool_size"), reason);
+        }
+        None => {}
     }
-    if resources.text("inflight_window").as_deref() == Some("1") {
-        block.text("order", "key");
+    match resources.text("inflight_window").as_deref() {
+        Some("1") => block.text("order", "key"),
+        Some(_) => {
+            let reason = why_not("inflight_window").unwrap_or_default();
+            notes.left_out(&resources.place("inflight_window"), reason);
+        }
+        None => {}
     }
     resources.finish(why_not, notes);
-}
-
-/// EMQX's units are binary whatever they are called.
-fn size(text: &str) -> Option<u64> {
-    let (number, unit) =
-        text.split_at(text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len()));
-    let unit = match unit.trim().to_ascii_uppercase().as_str() {
-        "" => "B",
-        "KB" => "KiB",
-        "MB" => "MiB",
-        "GB" => "GiB",
-        _ => return None,
-    };
-    parse_size(&format!("{number}{unit}")).ok()
 }
 
 /// A webhook of EMQX 5.0 to 5.3: connector and action in one.
@@ -392,7 +329,7 @@ fn webhook(
     if let Some(body) = body.filter(|body| !body.is_empty()) {
         block.text("body", &body);
     }
-    if let Some(period) = period(&mut tree, "request_timeout") {
+    if let Some(period) = period(&mut tree, "request_timeout", notes) {
         block.text("timeouts.request", &period);
     }
     resources(&mut block, &mut tree, notes);

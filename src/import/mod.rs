@@ -3,16 +3,20 @@
 //! Promises: the config that comes out passes `waypost check` (what would not is in it as comments, with the reason), and
 //! every key of the source is either carried over or named in the report. Never opens a file or a socket of its own.
 
+mod archive;
 mod draft;
 mod emqx4;
+mod emqx4_rules;
 mod emqx5;
 mod hocon;
 mod notes;
+mod service;
 mod tree;
 
 #[cfg(test)]
 mod tests;
 
+pub use archive::{NoCluster, cluster_in};
 pub use emqx4::NotWebHook;
 pub use hocon::NotHocon;
 pub use notes::Notes;
@@ -37,13 +41,25 @@ pub fn emqx5(text: &str, broker: &str, surroundings: &Surroundings) -> Result<Im
     Ok(Imported { config: draft.settled(surroundings, &mut notes), notes })
 }
 
-/// The webhook plugin of EMQX 4: its file or its environment variables.
-pub fn emqx4(
-    text: &str,
-    broker: &str,
-    surroundings: &Surroundings,
-) -> Result<Imported, NotWebHook> {
+/// Why a file is nothing of EMQX 4.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotEmqx4 {
+    /// Neither is it JSON.
+    #[error(transparent)]
+    WebHook(#[from] NotWebHook),
+    /// It begins like JSON.
+    #[error("not JSON, and so no export of rules: {0}")]
+    Json(String),
+}
+
+/// What EMQX 4 has: the webhook plugin, by its file or its environment variables, or an export of rules, which is JSON.
+pub fn emqx4(text: &str, broker: &str, surroundings: &Surroundings) -> Result<Imported, NotEmqx4> {
     let mut notes = Notes::default();
-    let draft = emqx4::draft(text, broker, &mut notes)?;
+    let draft = if text.trim_start().starts_with(['{', '[']) {
+        let root = serde_json::from_str(text).map_err(|error| NotEmqx4::Json(error.to_string()))?;
+        emqx4_rules::draft(root, broker, &mut notes)
+    } else {
+        emqx4::draft(text, broker, &mut notes)?
+    };
     Ok(Imported { config: draft.settled(surroundings, &mut notes), notes })
 }

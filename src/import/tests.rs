@@ -53,6 +53,27 @@ fn lists_of_the_api_give_what_the_tables_of_the_file_give() {
 }
 
 #[test]
+fn what_is_known_and_cannot_be_carried_is_named() {
+    let (_, report) = imported(
+        r#"connectors.http.c { url = "https://127.0.0.1", connect_timeout = infinity,
+            ssl { enable = true, server_name_indication = disable } }
+        connectors.http.d { url = "http://127.0.0.1", ssl { enable = false, cacertfile = "ca.pem" } }
+        actions.http.a { connector = c, parameters {}, resource_opts { inflight_window = 100, worker_pool_size = 4 } }
+        actions.http.b { connector = d, parameters {}, resource_opts { max_buffer_bytes = "some" } }"#,
+    );
+    for line in [
+        "connectors.http.c.connect_timeout: `infinity` is not a period",
+        "connectors.http.c.ssl.server_name_indication: the name in a certificate",
+        "connectors.http.d.ssl: is off in EMQX",
+        "actions.http.a.resource_opts.inflight_window: connections",
+        "actions.http.a.resource_opts.worker_pool_size: connections",
+        "actions.http.b.resource_opts.max_buffer_bytes: is not a size",
+    ] {
+        assert!(report.contains(line), "{line} is not in\n{report}");
+    }
+}
+
+#[test]
 fn what_a_config_refuses_is_a_comment_and_so_is_what_needs_it() {
     let (config, report) = imported(
         r#"connectors.http.c { url = "ftp://x" }

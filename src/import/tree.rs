@@ -30,6 +30,11 @@ impl Tree {
         self.fields.remove(key).filter(|value| !value.is_null())
     }
 
+    /// Puts back what was taken.
+    pub(super) fn give_back(&mut self, key: &str, value: Value) {
+        self.fields.insert(key.to_owned(), value);
+    }
+
     pub(super) fn table(&mut self, key: &str) -> Self {
         let path = self.place(key);
         Self::new(path, self.take(key).unwrap_or_default())
@@ -56,10 +61,6 @@ impl Tree {
                 None
             }
         }
-    }
-
-    pub(super) fn number(&mut self, key: &str) -> Option<u64> {
-        self.text(key)?.parse().ok()
     }
 
     /// True unless it says `false`.

@@ -149,6 +149,7 @@ fn what_is_not_the_same_on_emqx_5_is_reported() {
           connectors.http.my-webhook_WH_D.pool_type: connections and requests in flight are a sink's `concurrency` and `order`
           connectors.http.my-webhook_WH_D.resource_opts: a sink is judged by its answers, and probed slowly while it fails
           actions.http.my-webhook_WH_D.parameters.max_retries: EMQX does not use it either; see `retry`
+          actions.http.my-webhook_WH_D.resource_opts.inflight_window: connections and requests in flight are a sink's `concurrency` and `order`
           actions.http.my-webhook_WH_D.resource_opts.request_ttl: events are kept until they are delivered; see `timeouts.request`
           rule_engine.rules.my-webhook_WH_D.actions: republish: Waypost publishes nothing to brokers
           rule_engine.rules.my-webhook_WH_D.description: says nothing that a config needs
@@ -223,8 +224,157 @@ fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
     });
     assert_eq!(answer["outputs"], serde_json::json!([expected]));
     assert!(config["rules"]["message-publish-1"]["sql"].as_str().unwrap().ends_with("FROM \"#\""));
-    std::fs::write(place.0.path().join("web_hook.conf"), "{\"rules\": []}").unwrap();
+    std::fs::write(place.0.path().join("web_hook.conf"), "hook = 1").unwrap();
     let (code, _, error) = place.run(&["import", "emqx4", "web_hook.conf"]);
     assert_eq!(code, 1);
-    assert!(error.contains("line 1: `{\"rules\": []}` is not `web.hook.KEY = VALUE`"), "{error}");
+    assert!(error.contains("line 1: `hook = 1` is not `web.hook.KEY = VALUE`"), "{error}");
+}
+
+/// As the data export of EMQX 4.4 writes it, and a rule of 4.2 besides.
+const EXPORT_4: &str = r##"{
+  "version": "4.4", "date": "2023-04-01 10:00:00",
+  "rules": [
+    {"id": "rule:1234", "rawsql": "SELECT payload.temp as temp, clientid\nFROM \"plant/#\"\nWHERE payload.temp > 30",
+     "actions": [
+       {"id": "data_to_webserver_1", "name": "data_to_webserver", "fallbacks": [{"id": "x", "name": "inspect", "args": {}}],
+        "args": {"$resource": "resource:77", "path": "/v1/${temp}", "method": "PUT", "headers": {"x-site": "seven"},
+                 "body": "{\"t\":${temp}}"}},
+       {"id": "republish_2", "name": "republish", "args": {"target_topic": "x", "target_qos": 0}, "fallbacks": []}],
+     "enabled": true, "description": "hot pumps"},
+    {"id": "rule:old", "rawsql": "SELECT * FROM \"t\"", "enabled": false, "description": "",
+     "actions": [{"id": "w", "name": "data_to_webserver", "args": {"$resource": "resource:77", "payload_tmpl": "${payload}"}}]}
+  ],
+  "resources": [
+    {"id": "resource:77", "type": "web_hook", "created_at": 1680000000000, "description": "",
+     "config": {"url": "https://127.0.0.1:5000/api", "connect_timeout": "5s", "request_timeout": "5s", "pool_size": 8,
+                "verify": false, "enable_pipelining": true, "cacertfile": {"file": "-----BEGIN", "filename": "ca.pem"},
+                "certfile": "", "keyfile": ""}},
+    {"id": "resource:88", "type": "backend_mysql", "config": {"server": "127.0.0.1"}, "created_at": null, "description": ""}
+  ],
+  "users": [{"username": "admin"}], "blacklist": []
+}"##;
+
+#[test]
+fn the_rules_of_an_emqx_4_become_a_config() {
+    let place = Place::new();
+    std::fs::write(place.0.path().join("export.json"), EXPORT_4).unwrap();
+    let (code, config, report) = place.run(&["import", "emqx4", "export.json"]);
+    assert_eq!(code, 0, "{report}");
+    expect![[r##"
+        # Written by `waypost import`. The report says what differs; `waypost check` checks it.
+
+        # From the URL of the broker (`--broker`).
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+
+        # From resources[0].
+        # Not on: `waypost check` says of connectors.resource-77.timeouts.request: unknown key; known are `connect` and `idle`.
+        #~ [connectors.resource-77]
+        #~ url = "https://127.0.0.1:5000/api"
+        #~ timeouts.connect = "5s"
+        #~ timeouts.request = "5s"
+
+        # From rules[0].actions[0].
+        # Not on: `waypost check` says of sinks.data_to_webserver_1.connector: there is no connector `resource-77`; known are none.
+        #~ [sinks.data_to_webserver_1]
+        #~ connector = "resource-77"
+        #~ method = "PUT"
+        #~ path = "/v1/${temp}"
+        #~ headers = { "x-site" = "seven" }
+        #~ body = "{\"t\":${temp}}"
+
+        # From rules[0].
+        # Not on: `waypost check` says of rules.rule-1234.sinks[0]: there is no sink `data_to_webserver_1`; known are none.
+        #~ [rules.rule-1234]
+        #~ sql = '''
+        #~ SELECT payload.temp as temp, clientid
+        #~ FROM "plant/#"
+        #~ WHERE payload.temp > 30'''
+        #~ sinks = ["data_to_webserver_1"]
+
+        # From rules[1].actions[0].
+        # Not on: `waypost check` says of sinks.w.connector: there is no connector `resource-77`; known are none.
+        #~ [sinks.w]
+        #~ connector = "resource-77"
+        #~ body = "${payload}"
+
+        # From rules[1].
+        # Not on: it is disabled in EMQX.
+        #~ [rules.rule-old]
+        #~ sql = "SELECT * FROM \"t\""
+        #~ sinks = ["w"]
+    "##]]
+    .assert_eq(&config);
+    expect![[r#"
+        Carried over:
+          the URL of the broker (`--broker`): [sources.emqx]
+        Means something else here:
+          all: an action makes the client wait for the service and loses what fails; here an event is kept on disk until it is delivered or its queue is full
+          all: rules see messages as a subscriber does: `clientid`, `username` and `peerhost` of the publisher are undefined unless devices connect to Waypost itself (`type = "broker"`)
+          all: `SELECT *` gives the columns of EMQX 6, which are more than those of EMQX 4
+          all: certificates of https services are always verified; EMQX does so only with `verify`
+          resources[0]: is named resource-77 here, in metrics and bodies too
+          rules[0]: is named rule-1234 here, in metrics and bodies too
+          rules[1]: is named rule-old here, in metrics and bodies too
+          : there is no `[webhooks.NAME]` and no `[rules.NAME]`: nothing is taken or delivered
+        Left out:
+          blacklist, users: settings of the broker, not of rules
+          resources[0].config.cacertfile: write `ca.pem` to a file and name it in `tls` of [connectors.resource-77]
+          resources[0].config.enable_pipelining: requests in flight are a sink's `concurrency`
+          resources[0].config.pool_size: requests in flight are a sink's `concurrency`
+          resources[0].config.verify: certificates are always verified
+          resources[0].created_at: says nothing that a config needs
+          resources[0].description: says nothing that a config needs
+          resources[1]: is of type backend_mysql; Waypost delivers over HTTP only
+          rules[0].actions[0].fallbacks: what cannot be delivered is kept; see dead letters
+          rules[0].actions[1]: republish: Waypost publishes nothing to brokers
+          rules[0].description: says nothing that a config needs
+          rules[1].description: says nothing that a config needs
+          rules[1]: [rules.rule-old] is there as a comment: it is disabled in EMQX
+          resources[0]: [connectors.resource-77] is there as a comment: `waypost check` says of connectors.resource-77.timeouts.request: unknown key; known are `connect` and `idle`
+          rules[0].actions[0]: [sinks.data_to_webserver_1] is there as a comment: `waypost check` says of sinks.data_to_webserver_1.connector: there is no connector `resource-77`; known are none
+          rules[1].actions[0]: [sinks.w] is there as a comment: `waypost check` says of sinks.w.connector: there is no connector `resource-77`; known are none
+          rules[0]: [rules.rule-1234] is there as a comment: `waypost check` says of rules.rule-1234.sinks[0]: there is no sink `data_to_webserver_1`; known are none
+    "#]]
+    .assert_eq(&report);
+    let (code, _, error) =
+        place.run(&["import", "emqx4", "export.json", "--output", "waypost.toml"]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    let (code, _, error) = place.run(&["check", "--config", "waypost.toml"]);
+    assert_eq!(code, 0, "{error}");
+    std::fs::write(place.0.path().join("export.json"), "{\"rules\": [").unwrap();
+    let (code, _, error) = place.run(&["import", "emqx4", "export.json"]);
+    assert_eq!(code, 1);
+    let expected = "error: export.json: not JSON, and so no export of rules: EOF while parsing a list at line 1 column 11\n";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn the_archive_of_a_data_export_is_read_as_the_file_in_it() {
+    let place = Place::new();
+    let folder = place.0.path().join("emqx-export-2024-01-01");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("META.hocon"), "version = \"5.8.1\"").unwrap();
+    std::fs::copy(place.0.path().join("cluster.hocon"), folder.join("cluster.hocon")).unwrap();
+    let tar = |archive: &str, what: &str| {
+        let arguments = ["-czf", archive, what];
+        let status =
+            std::process::Command::new("tar").args(arguments).current_dir(place.0.path()).status();
+        assert!(status.unwrap().success());
+    };
+    tar("export.tar.gz", "emqx-export-2024-01-01");
+    let from_file = place.run(&["import", "emqx5", "cluster.hocon"]);
+    assert_eq!(place.run(&["import", "emqx5", "export.tar.gz"]), from_file);
+    tar("other.tar.gz", "emqx-export-2024-01-01/META.hocon");
+    let (code, _, error) = place.run(&["import", "emqx5", "other.tar.gz"]);
+    assert_eq!(
+        (code, error.as_str()),
+        (1, "error: other.tar.gz: is an archive without a `cluster.hocon`\n")
+    );
+    std::fs::write(place.0.path().join("broken.tar.gz"), [0x1f, 0x8b, 8, 0, 1]).unwrap();
+    let (code, _, error) = place.run(&["import", "emqx5", "broken.tar.gz"]);
+    let expected =
+        "error: broken.tar.gz: is not an archive of EMQX's data export: it cannot be unpacked\n";
+    assert_eq!((code, error.as_str()), (1, expected));
 }

@@ -1,0 +1,109 @@
+//! What the services of EMQX 4 and 5 have in common: headers, periods, sizes, files of TLS, names.
+
+use super::draft::{Block, name, table, text};
+use super::notes::Notes;
+use super::tree::Tree;
+use crate::units::{parse_period, parse_size, period_text};
+
+/// A name that the config takes, and a note where it is another one.
+pub(super) fn renamed(
+    known: &str,
+    taken: &mut Vec<String>,
+    place: &str,
+    notes: &mut Notes,
+) -> String {
+    let own = name(known, taken);
+    if own != known {
+        notes.different(place, format!("is named {own} here, in metrics and bodies too"));
+    }
+    own
+}
+
+/// `headers`, but for those of the connection.
+pub(super) fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    let mut table_of = tree.table("headers");
+    let mut entries = Vec::new();
+    for name in table_of.keys() {
+        let place = table_of.place(&name);
+        let Some(value) = table_of.text(&name) else { continue };
+        let lower = name.to_ascii_lowercase();
+        if matches!(
+            lower.as_str(),
+            "connection" | "keep-alive" | "content-length" | "transfer-encoding"
+        ) {
+            notes.left_out(&place, "the connection is Waypost's to manage");
+            continue;
+        }
+        if matches!(
+            lower.as_str(),
+            "authorization" | "proxy-authorization" | "api-key" | "x-api-key" | "x-auth-token"
+        ) {
+            notes.different(
+                &place,
+                "stands in the config as it is: better { file = \"..\" } or { env = \"..\" }",
+            );
+        }
+        entries.push((name, value));
+    }
+    table_of.finish(|_| None, notes);
+    if !entries.is_empty() {
+        block.set(
+            "headers",
+            table(entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
+        );
+    }
+}
+
+/// `tls`, as a comment: its files are not here yet.
+pub(super) fn tls(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
+    let files = [
+        ("cacertfile", "ca_file"),
+        ("certfile", "cert_file"),
+        ("keyfile", "key_file"),
+        ("server_name_indication", "server_name"),
+    ];
+    let mut entries = Vec::new();
+    for (theirs, ours) in files {
+        let place = tree.place(theirs);
+        match tree.text(theirs).filter(|value| !value.is_empty()) {
+            Some(value) if value == "disable" => {
+                notes.left_out(&place, "the name in a certificate is always compared");
+            }
+            Some(value) => entries.push(format!("{ours} = {}", text(&value))),
+            None => {}
+        }
+    }
+    if !entries.is_empty() {
+        block.comment(&format!("tls = {{ {} }}", entries.join(", ")));
+        let reason = "copy the files to this machine, then take the `#` before `tls` away";
+        notes.left_out(tree.path(), reason);
+    }
+}
+
+/// A period as Waypost writes it.
+pub(super) fn period(tree: &mut Tree, key: &str, notes: &mut Notes) -> Option<String> {
+    let place = tree.place(key);
+    let text = tree.text(key)?;
+    if let Ok(milliseconds) = text.parse::<u64>() {
+        return Some(format!("{milliseconds}ms"));
+    }
+    let period = parse_period(&text).ok().map(period_text);
+    if period.is_none() {
+        notes.left_out(&place, format!("`{text}` is not a period that Waypost has"));
+    }
+    period
+}
+
+/// EMQX's units are binary whatever they are called.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (number, unit) =
+        text.split_at(text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit.trim().to_ascii_uppercase().as_str() {
+        "" => "B",
+        "KB" => "KiB",
+        "MB" => "MiB",
+        "GB" => "GiB",
+        _ => return None,
+    };
+    parse_size(&format!("{number}{unit}")).ok()
+}
