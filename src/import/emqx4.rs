@@ -1,7 +1,7 @@
 //! EMQX 4's webhook plugin: `etc/plugins/emqx_web_hook.conf`, or the same keys as environment variables.
 //!
-//! Every `web.hook.rule.EVENT.N` becomes a rule whose SQL makes the body that the plugin sends, so that a receiver made for
-//! it needs no change.
+//! Every `web.hook.rule.EVENT.N` becomes a rule, and the sink makes the bodies that the plugin sends
+//! (`event_format = "emqx4"`), so that a receiver made for it needs no change.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::draft::{Block, Draft, name, table, text};
 use super::notes::Notes;
+use crate::event::{EventKind, Subject};
 
 /// A line that is no `key = value`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +25,8 @@ pub struct NotWebHook {
 const DIFFERENCES: &[&str] = &[
     "the plugin makes the client wait for the service and loses what fails; here an event is kept on disk until it is \
      delivered or the queue is full",
-    "`from_client_id` and `from_username` are null unless devices connect to Waypost itself (`type = \"broker\"`): a \
-     subscriber does not see the publisher",
+    "a subscriber sees messages only, and not who published them: events of clients and sessions, `from_client_id` and \
+     `from_username` are there where devices connect to Waypost itself (`type = \"broker\"`)",
     "certificates of https services are always verified",
 ];
 
@@ -40,18 +41,12 @@ pub(super) fn draft(source: &str, broker: &str, notes: &mut Notes) -> Result<Dra
         notes.different("all", *difference);
     }
     draft.push(sink(&mut settings, notes));
-    let encoding = [
-        "web.hook.body.encoding_of_payload_field",
-        "web.hook.encode_payload",
-        "web.hook.encoding_of_payload_field",
-    ];
-    let encoding = encoding.iter().find_map(|key| settings.remove(*key)).unwrap_or_default();
     let rules: Vec<String> =
         settings.keys().filter(|key| key.starts_with("web.hook.rule.")).cloned().collect();
     let mut taken = Vec::new();
     for key in rules {
         let value = settings.remove(&key).unwrap_or_default();
-        rule(&key, &value, &encoding, &mut taken, &mut draft, notes);
+        rule(&key, &value, &mut taken, &mut draft, notes);
     }
     for key in settings.keys() {
         let reason = match key.as_str() {
@@ -100,6 +95,8 @@ fn sink(settings: &mut BTreeMap<String, String>, notes: &mut Notes) -> Block {
     let mut block = Block::new("sinks.web_hook", "web.hook.url");
     let url = settings.remove("web.hook.url").or_else(|| settings.remove("web.hook.api.url"));
     block.text("url", &url.unwrap_or_else(|| "http://127.0.0.1:80".to_owned()));
+    block.text("event_format", "emqx4");
+    payload_as(&mut block, settings, notes);
     let mut headers = Vec::new();
     for key in settings.keys().cloned().collect::<Vec<_>>() {
         let Some(header) = key.strip_prefix("web.hook.headers.") else { continue };
@@ -143,48 +140,48 @@ fn sink(settings: &mut BTreeMap<String, String>, notes: &mut Notes) -> Block {
     block
 }
 
-fn rule(
-    key: &str,
-    value: &str,
-    encoding: &str,
-    taken: &mut Vec<String>,
-    draft: &mut Draft,
-    notes: &mut Notes,
-) {
+/// How payloads stand in the bodies.
+fn payload_as(block: &mut Block, settings: &mut BTreeMap<String, String>, notes: &mut Notes) {
+    // The key of 4.3, and those that were seen before.
+    for key in [
+        "web.hook.body.encoding_of_payload_field",
+        "web.hook.encode_payload",
+        "web.hook.encoding_of_payload_field",
+    ] {
+        match settings.remove(key).as_deref() {
+            Some("plain") => {}
+            Some(encoding @ ("base62" | "base64")) => return block.text("payload_as", encoding),
+            Some(other) => notes.left_out(key, format!("payloads in the encoding {other}")),
+            None => {}
+        }
+    }
+    block.text("payload_as", "text");
+}
+
+/// One hook: a kind of event, and the topics that it is for.
+fn rule(key: &str, value: &str, taken: &mut Vec<String>, draft: &mut Draft, notes: &mut Notes) {
     let parsed: Value = serde_json::from_str(value).unwrap_or_default();
     let field = |name: &str| parsed.get(name).and_then(Value::as_str);
     let Some(action) = field("action") else {
         notes.left_out(key, format!("`{value}` is not JSON with an `action`"));
         return;
     };
-    if action != "on_message_publish" {
-        notes.left_out(key, format!("{action}: Waypost sees messages, not yet this event"));
+    // `on_message_publish` is `message.publish`.
+    let event = action.strip_prefix("on_").map(|event| event.replacen('_', ".", 1));
+    let Some(kind) = event.as_deref().and_then(EventKind::named) else {
+        notes.left_out(key, format!("{action} is not an event that Waypost has"));
         return;
-    }
-    let payload = match encoding {
-        "" | "plain" => "payload",
-        "base62" => "base62_encode(payload) as payload",
-        "base64" => "base64_encode(payload) as payload",
-        other => {
-            notes.left_out(key, format!("payloads in the encoding {other}"));
-            return;
-        }
     };
-    let topic = field("topic").unwrap_or("#");
     let own = name(&key.replacen("web.hook.rule.", "", 1), taken);
     let mut block = Block::new(format!("rules.{own}"), key);
-    block.text("sql", &message_publish(payload, topic));
+    block.set("events", format!("[{}]", text(kind.name())));
+    match (field("topic"), kind.subject()) {
+        (Some(_), Subject::Client | Subject::System) => {
+            notes.different(key, "its topic has no effect, as in the plugin: the event has none");
+        }
+        (Some(topic), _) => block.set("topics", format!("[{}]", text(topic))),
+        (None, _) => {}
+    }
     block.set("sinks", "[\"web_hook\"]");
     draft.push(block);
-}
-
-/// The body that the plugin (4.4) sends for a message.
-fn message_publish(payload: &str, topic: &str) -> String {
-    format!(
-        "SELECT\n  'message_publish' as action,\n  node,\n  \
-         coalesce(clientid, json_decode('null')) as from_client_id,\n  \
-         coalesce(username, json_decode('null')) as from_username,\n  \
-         topic,\n  qos,\n  flags.retain as retain,\n  {payload},\n  \
-         publish_received_at as ts\nFROM \"{topic}\""
-    )
 }

@@ -201,29 +201,82 @@ fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
     let (code, report, error) =
         place.run(&["import", "emqx4", "web_hook.conf", "--output", "waypost.toml"]);
     assert_eq!((code, error.as_str()), (0, ""));
-    assert!(
-        report.contains("web.hook.rule.client.connected.1: on_client_connected: Waypost"),
-        "{report}"
-    );
     assert!(report.contains("web.hook.pool_size"), "{report}");
+    let mut bodies = Vec::new();
     let (code, _, error) = place.run(&["check", "--config", "waypost.toml"]);
     assert_eq!(code, 0, "{error}");
-    let text = std::fs::read_to_string(place.0.path().join("waypost.toml")).unwrap();
-    let config: toml::Table = text.parse().unwrap();
-    let sql = config["rules"]["message-publish-2"]["sql"].as_str().unwrap();
-    let event = r#"{"topic":"plant/1","payload":"hello","qos":1,"flags":{"retain":true},"node":"n",
-        "publish_received_at":1700000000000,"clientid":"c1"}"#;
-    std::fs::write(place.0.path().join("event.json"), event).unwrap();
-    let arguments = ["rule", "test", "--json", "--sql", sql, "--event", "event.json"];
-    let (code, answer, error) = place.run(&arguments);
-    assert_eq!(code, 0, "{error}");
-    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    let expected = serde_json::json!({
-        "action": "message_publish", "node": "n", "from_client_id": "c1", "from_username": null, "topic": "plant/1",
-        "qos": 1, "retain": true, "payload": "aGVsbGP", "ts": 1_700_000_000_000_i64
-    });
-    assert_eq!(answer["outputs"], serde_json::json!([expected]));
-    assert!(config["rules"]["message-publish-1"]["sql"].as_str().unwrap().ends_with("FROM \"#\""));
+    let config = std::fs::read_to_string(place.0.path().join("waypost.toml")).unwrap();
+    expect![[r##"
+        # Written by `waypost import`. The report says what differs; `waypost check` checks it.
+
+        # From the URL of the broker (`--broker`).
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+
+        # From web.hook.url.
+        [sinks.web_hook]
+        url = "http://127.0.0.1:5000/hook"
+        event_format = "emqx4"
+        payload_as = "base62"
+        headers = { "x-site" = "plant 7" }
+
+        # From web.hook.rule.client.connected.1.
+        [rules.client-connected-1]
+        events = ["client.connected"]
+        sinks = ["web_hook"]
+
+        # From web.hook.rule.message.publish.1.
+        [rules.message-publish-1]
+        events = ["message.publish"]
+        sinks = ["web_hook"]
+
+        # From web.hook.rule.message.publish.2.
+        [rules.message-publish-2]
+        events = ["message.publish"]
+        topics = ["plant/#"]
+        sinks = ["web_hook"]
+    "##]]
+    .assert_eq(&config);
+    let event = r#"{"event":"message.publish","topic":"plant/1","payload":"hello","qos":1,"flags":{"retain":true},
+        "node":"n","publish_received_at":1700000000000,"timestamp":1700000000000,"clientid":"c1"}"#;
+    let (_, connected, _) = place.run(&["rule", "sample", "client.connected"]);
+    for (rule, event) in [("message-publish-2", event), ("client-connected-1", &connected)] {
+        std::fs::write(place.0.path().join("event.json"), event).unwrap();
+        let arguments = ["rule", "test", "--json", "--rule", rule, "--event", "event.json"];
+        let (code, answer, error) =
+            place.run(&[&arguments[..], &["--config", "waypost.toml"]].concat());
+        assert_eq!(code, 0, "{error}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_str(answer["requests"][0]["body"].as_str().unwrap()).unwrap();
+        bodies.push(body);
+    }
+    expect![[r#"
+        [
+          {
+            "action": "message_publish",
+            "from_client_id": "c1",
+            "from_username": null,
+            "node": "n",
+            "payload": "aGVsbGP",
+            "qos": 1,
+            "retain": true,
+            "topic": "plant/1",
+            "ts": 1700000000000
+          },
+          {
+            "action": "client_connected",
+            "clientid": "c_emqx",
+            "connected_at": 1694681417714,
+            "ipaddress": "192.168.0.10",
+            "keepalive": 60,
+            "node": "plant-7",
+            "proto_ver": 5,
+            "username": "u_emqx"
+          }
+        ]"#]]
+    .assert_eq(&format!("{:#}", serde_json::Value::from(bodies)));
     std::fs::write(place.0.path().join("web_hook.conf"), "hook = 1").unwrap();
     let (code, _, error) = place.run(&["import", "emqx4", "web_hook.conf"]);
     assert_eq!(code, 1);
@@ -268,38 +321,35 @@ fn the_rules_of_an_emqx_4_become_a_config() {
         type = "mqtt"
         url = "mqtt://127.0.0.1:1883"
 
-        # From resources[0].
-        # Not on: `waypost check` says of connectors.resource-77.timeouts.request: unknown key; known are `connect` and `idle`.
-        #~ [connectors.resource-77]
-        #~ url = "https://127.0.0.1:5000/api"
-        #~ timeouts.connect = "5s"
-        #~ timeouts.request = "5s"
+        # From resources[resource:77].
+        [connectors.resource-77]
+        url = "https://127.0.0.1:5000/api"
+        timeouts.connect = "5s"
 
-        # From rules[0].actions[0].
-        # Not on: `waypost check` says of sinks.data_to_webserver_1.connector: there is no connector `resource-77`; known are none.
-        #~ [sinks.data_to_webserver_1]
-        #~ connector = "resource-77"
-        #~ method = "PUT"
-        #~ path = "/v1/${temp}"
-        #~ headers = { "x-site" = "seven" }
-        #~ body = "{\"t\":${temp}}"
+        # From rules[rule:1234].actions[0].
+        [sinks.data_to_webserver_1]
+        connector = "resource-77"
+        timeouts.request = "5s"
+        method = "PUT"
+        path = "/v1/${temp}"
+        headers = { "x-site" = "seven" }
+        body = "{\"t\":${temp}}"
 
-        # From rules[0].
-        # Not on: `waypost check` says of rules.rule-1234.sinks[0]: there is no sink `data_to_webserver_1`; known are none.
-        #~ [rules.rule-1234]
-        #~ sql = '''
-        #~ SELECT payload.temp as temp, clientid
-        #~ FROM "plant/#"
-        #~ WHERE payload.temp > 30'''
-        #~ sinks = ["data_to_webserver_1"]
+        # From rules[rule:1234].
+        [rules.rule-1234]
+        sql = '''
+        SELECT payload.temp as temp, clientid
+        FROM "plant/#"
+        WHERE payload.temp > 30'''
+        sinks = ["data_to_webserver_1"]
 
-        # From rules[1].actions[0].
-        # Not on: `waypost check` says of sinks.w.connector: there is no connector `resource-77`; known are none.
-        #~ [sinks.w]
-        #~ connector = "resource-77"
-        #~ body = "${payload}"
+        # From rules[rule:old].actions[0].
+        [sinks.w]
+        connector = "resource-77"
+        timeouts.request = "5s"
+        body = "${payload}"
 
-        # From rules[1].
+        # From rules[rule:old].
         # Not on: it is disabled in EMQX.
         #~ [rules.rule-old]
         #~ sql = "SELECT * FROM \"t\""
@@ -309,33 +359,33 @@ fn the_rules_of_an_emqx_4_become_a_config() {
     expect![[r#"
         Carried over:
           the URL of the broker (`--broker`): [sources.emqx]
+          resources[resource:77]: [connectors.resource-77]
+          rules[rule:1234].actions[0]: [sinks.data_to_webserver_1]
+          rules[rule:1234]: [rules.rule-1234]
+          rules[rule:old].actions[0]: [sinks.w]
         Means something else here:
           all: an action makes the client wait for the service and loses what fails; here an event is kept on disk until it is delivered or its queue is full
           all: rules see messages as a subscriber does: `clientid`, `username` and `peerhost` of the publisher are undefined unless devices connect to Waypost itself (`type = "broker"`)
           all: `SELECT *` gives the columns of EMQX 6, which are more than those of EMQX 4
           all: certificates of https services are always verified; EMQX does so only with `verify`
-          resources[0]: is named resource-77 here, in metrics and bodies too
-          rules[0]: is named rule-1234 here, in metrics and bodies too
-          rules[1]: is named rule-old here, in metrics and bodies too
-          : there is no `[webhooks.NAME]` and no `[rules.NAME]`: nothing is taken or delivered
+          resources[resource:77]: is named resource-77 here, in metrics and bodies too
+          rules[rule:1234]: is named rule-1234 here, in metrics and bodies too
+          rules[rule:old]: is named rule-old here, in metrics and bodies too
+          sinks.w: no rule and no webhook sends anything to this sink
         Left out:
           blacklist, users: settings of the broker, not of rules
-          resources[0].config.cacertfile: write `ca.pem` to a file and name it in `tls` of [connectors.resource-77]
-          resources[0].config.enable_pipelining: requests in flight are a sink's `concurrency`
-          resources[0].config.pool_size: requests in flight are a sink's `concurrency`
-          resources[0].config.verify: certificates are always verified
-          resources[0].created_at: says nothing that a config needs
-          resources[0].description: says nothing that a config needs
-          resources[1]: is of type backend_mysql; Waypost delivers over HTTP only
-          rules[0].actions[0].fallbacks: what cannot be delivered is kept; see dead letters
-          rules[0].actions[1]: republish: Waypost publishes nothing to brokers
-          rules[0].description: says nothing that a config needs
-          rules[1].description: says nothing that a config needs
-          rules[1]: [rules.rule-old] is there as a comment: it is disabled in EMQX
-          resources[0]: [connectors.resource-77] is there as a comment: `waypost check` says of connectors.resource-77.timeouts.request: unknown key; known are `connect` and `idle`
-          rules[0].actions[0]: [sinks.data_to_webserver_1] is there as a comment: `waypost check` says of sinks.data_to_webserver_1.connector: there is no connector `resource-77`; known are none
-          rules[1].actions[0]: [sinks.w] is there as a comment: `waypost check` says of sinks.w.connector: there is no connector `resource-77`; known are none
-          rules[0]: [rules.rule-1234] is there as a comment: `waypost check` says of rules.rule-1234.sinks[0]: there is no sink `data_to_webserver_1`; known are none
+          resources[resource:77].config.cacertfile: write `ca.pem` to a file and name it in `tls` of [connectors.resource-77]
+          resources[resource:77].config.enable_pipelining: requests in flight are a sink's `concurrency`
+          resources[resource:77].config.pool_size: requests in flight are a sink's `concurrency`
+          resources[resource:77].config.verify: certificates are always verified
+          resources[resource:77].created_at: says nothing that a config needs
+          resources[resource:77].description: says nothing that a config needs
+          resources[resource:88]: is of type backend_mysql; Waypost delivers over HTTP only
+          rules[rule:1234].actions[0].fallbacks: what cannot be delivered is kept; see dead letters
+          rules[rule:1234].actions[1]: republish: Waypost publishes nothing to brokers
+          rules[rule:1234].description: says nothing that a config needs
+          rules[rule:old].description: says nothing that a config needs
+          rules[rule:old]: [rules.rule-old] is there as a comment: it is disabled in EMQX
     "#]]
     .assert_eq(&report);
     let (code, _, error) =

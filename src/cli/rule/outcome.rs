@@ -2,6 +2,7 @@
 
 use super::request::Request;
 use crate::config::{Finding, Place};
+use crate::event::EventKind;
 use crate::rule::Rule;
 use crate::rule::program::{Input, Outcome, Program};
 use crate::rule::sql::SqlError;
@@ -27,10 +28,10 @@ pub(super) fn test_sql(sql: &str, columns: &Map, event_topic: Option<&str>) -> T
     }
 }
 
-/// Applies a rule to the columns of an event. Without a topic, the event's own is looked for in `FROM`; an event that has
-/// none is in every `FROM`.
+/// Applies a rule to the columns of an event. Without a topic, that of its kind or its own is looked for in `FROM`; an event
+/// that has none is in every `FROM`.
 pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option<&str>) -> Tested {
-    let own = columns.get(b"topic").and_then(Value::as_str);
+    let own = kind_of(columns).entry().topic.or_else(|| text_of(columns, b"topic"));
     if let Some(topic) = event_topic.or(own).filter(|topic| !program.is_from(topic)) {
         return Tested::NotMatched(program.why_not_from(topic));
     }
@@ -43,19 +44,33 @@ pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option
     }
 }
 
-/// Applies a rule of a config: its topics, or its SQL.
+/// Applies a rule of a config: its kinds of event and topics, or its SQL.
 pub(super) fn test_rule(rule: &Rule, columns: &Map, event_topic: Option<&str>) -> Tested {
     if let Some(program) = &rule.program {
         return test_program(program, columns, event_topic);
     }
-    let own = columns.get(b"topic").and_then(Value::as_str);
+    let kind = kind_of(columns);
+    if !rule.events.contains(&kind) {
+        return Tested::NotMatched(format!("the rule does not want {}", kind.name()));
+    }
     let wanted = |topic: &str| rule.topics.iter().any(|filter| levels_match(filter.plain(), topic));
-    match event_topic.or(own) {
+    let topic = event_topic.or_else(|| text_of(columns, b"topic"));
+    match topic.filter(|_| rule.narrowed.concerns(kind)) {
         Some(topic) if !wanted(topic) => {
             Tested::NotMatched(format!("no topic of the rule has `{topic}`"))
         }
         _ => Tested::Matched(vec![columns.clone()]),
     }
+}
+
+/// What the column `event` says, or a published message.
+pub(super) fn kind_of(columns: &Map) -> EventKind {
+    let named = text_of(columns, b"event").and_then(EventKind::named);
+    named.unwrap_or(EventKind::MessagePublish)
+}
+
+fn text_of<'c>(columns: &'c Map, name: &[u8]) -> Option<&'c str> {
+    columns.get(name).and_then(Value::as_str)
 }
 
 /// The columns of an event given as JSON, where `{"$undefined": true}` is a column that is there and undefined.

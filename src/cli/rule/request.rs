@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::outcome::Tested;
+use super::outcome::{Tested, kind_of};
 use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::delivery::{Preview, preview};
-use crate::event::{Event, EventKind, Occurrence, Record};
+use crate::event::{Event, Occurrence, Record};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::rule::Rule;
 use crate::rule::value::{Map, Value};
@@ -29,8 +29,9 @@ pub(super) fn requests_of(
 ) -> Vec<Request> {
     let Tested::Matched(outputs) = tested else { return Vec::new() };
     let mut requests = Vec::new();
+    let as_it_is = rule.program.as_ref().is_none_or(|program| program.selects_all());
     for output in outputs {
-        let record = record_of(name, output);
+        let record = record_of(name, output, as_it_is);
         for sink in &rule.sinks {
             if let Some(there) = config.sinks.get(sink) {
                 let preview = preview(sink, there, &config.gateway.name, record.clone());
@@ -41,12 +42,23 @@ pub(super) fn requests_of(
     requests
 }
 
-/// A record whose bodies are made of an output alone.
-fn record_of(name: &RuleName, output: &Map) -> Record {
+/// A record of an event as it is, or one whose bodies are made of an output alone.
+fn record_of(name: &RuleName, output: &Map, as_it_is: bool) -> Record {
+    let json = Value::map(output.clone()).to_json();
+    let columns = match serde_json::from_slice(&json) {
+        Ok(serde_json::Value::Object(mut columns)) if as_it_is => {
+            columns.retain(|name, _| {
+                output.get(name.as_bytes()).is_some_and(|value| !value.is_undefined())
+            });
+            columns
+        }
+        _ => serde_json::Map::new(),
+    };
     let source = SourceName::new("test").expect("a name");
-    let event = Event::of(source, UnixMillis::now(), Occurrence::new(EventKind::MessagePublish));
-    let output = Bytes::from(Value::map(output.clone()).to_json());
-    Record { rule: name.clone(), event: Arc::new(event), output: Some(output), replay: None }
+    let occurrence = Occurrence::with_columns(kind_of(output), columns);
+    let event = Arc::new(Event::of(source, UnixMillis::now(), occurrence));
+    let output = (!as_it_is).then(|| Bytes::from(json));
+    Record { rule: name.clone(), event, output, replay: None }
 }
 
 impl Request {
