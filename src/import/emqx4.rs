@@ -149,10 +149,9 @@ fn payload_as(block: &mut Block, settings: &mut BTreeMap<String, String>, notes:
         "web.hook.encoding_of_payload_field",
     ] {
         match settings.remove(key).as_deref() {
-            Some("plain") => {}
+            None | Some("plain") => {}
             Some(encoding @ ("base62" | "base64")) => return block.text("payload_as", encoding),
             Some(other) => notes.left_out(key, format!("payloads in the encoding {other}")),
-            None => {}
         }
     }
     block.text("payload_as", "text");

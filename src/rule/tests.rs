@@ -252,7 +252,7 @@ fn both_spellings_and_wildcards_of_from_select_events_with_their_columns() {
         panic!("nothing is put out");
     };
     assert_eq!(
-        super::value::Value::map(outputs[0].clone()).to_json(),
+        Value::map(outputs[0].clone()).to_json(),
         br#"{"keepalive":"undefined","mountpoint":"undefined"}"#
     );
 }
