@@ -194,15 +194,20 @@ web.hook.rule.message.publish.1 = {"action": "on_message_publish"}
 EMQX_WEB__HOOK__RULE__MESSAGE__PUBLISH__2='{"action": "on_message_publish", "topic": "plant/#"}'
 "#;
 
-#[test]
-fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
+/// The place with the hook imported, and the report.
+fn with_web_hook() -> (Place, String) {
     let place = Place::new();
     std::fs::write(place.0.path().join("web_hook.conf"), WEB_HOOK).unwrap();
     let (code, report, error) =
         place.run(&["import", "emqx4", "web_hook.conf", "--output", "waypost.toml"]);
     assert_eq!((code, error.as_str()), (0, ""));
+    (place, report)
+}
+
+#[test]
+fn the_web_hook_of_emqx_4_becomes_a_config() {
+    let (place, report) = with_web_hook();
     assert!(report.contains("web.hook.pool_size"), "{report}");
-    let mut bodies = Vec::new();
     let (code, _, error) = place.run(&["check", "--config", "waypost.toml"]);
     assert_eq!(code, 0, "{error}");
     let config = std::fs::read_to_string(place.0.path().join("waypost.toml")).unwrap();
@@ -238,6 +243,16 @@ fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
         sinks = ["web_hook"]
     "##]]
     .assert_eq(&config);
+    std::fs::write(place.0.path().join("web_hook.conf"), "hook = 1").unwrap();
+    let (code, _, error) = place.run(&["import", "emqx4", "web_hook.conf"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("line 1: `hook = 1` is not `web.hook.KEY = VALUE`"), "{error}");
+}
+
+#[test]
+fn what_was_a_web_hook_of_emqx_4_sends_its_bodies() {
+    let (place, _) = with_web_hook();
+    let mut bodies = Vec::new();
     let event = r#"{"event":"message.publish","topic":"plant/1","payload":"hello","qos":1,"flags":{"retain":true},
         "node":"n","publish_received_at":1700000000000,"timestamp":1700000000000,"clientid":"c1"}"#;
     let (_, connected, _) = place.run(&["rule", "sample", "client.connected"]);
@@ -277,10 +292,6 @@ fn the_web_hook_of_emqx_4_becomes_rules_that_make_its_bodies() {
           }
         ]"#]]
     .assert_eq(&format!("{:#}", serde_json::Value::from(bodies)));
-    std::fs::write(place.0.path().join("web_hook.conf"), "hook = 1").unwrap();
-    let (code, _, error) = place.run(&["import", "emqx4", "web_hook.conf"]);
-    assert_eq!(code, 1);
-    assert!(error.contains("line 1: `hook = 1` is not `web.hook.KEY = VALUE`"), "{error}");
 }
 
 /// As the data export of EMQX 4.4 writes it, and a rule of 4.2 besides.
@@ -307,11 +318,17 @@ const EXPORT_4: &str = r##"{
   "users": [{"username": "admin"}], "blacklist": []
 }"##;
 
-#[test]
-fn the_rules_of_an_emqx_4_become_a_config() {
+/// What is said of the export.
+fn of_export(more: &[&str]) -> (Place, (i32, String, String)) {
     let place = Place::new();
     std::fs::write(place.0.path().join("export.json"), EXPORT_4).unwrap();
-    let (code, config, report) = place.run(&["import", "emqx4", "export.json"]);
+    let said = place.run(&[&["import", "emqx4", "export.json"], more].concat());
+    (place, said)
+}
+
+#[test]
+fn the_rules_of_an_emqx_4_become_a_config() {
+    let (_, (code, config, report)) = of_export(&[]);
     assert_eq!(code, 0, "{report}");
     expect![[r##"
         # Written by `waypost import`. The report says what differs; `waypost check` checks it.
@@ -356,6 +373,11 @@ fn the_rules_of_an_emqx_4_become_a_config() {
         #~ sinks = ["w"]
     "##]]
     .assert_eq(&config);
+}
+
+#[test]
+fn what_is_not_the_same_for_rules_of_an_emqx_4_is_reported() {
+    let (_, (_, _, report)) = of_export(&[]);
     expect![[r#"
         Carried over:
           the URL of the broker (`--broker`): [sources.emqx]
@@ -388,8 +410,11 @@ fn the_rules_of_an_emqx_4_become_a_config() {
           rules[rule:old]: [rules.rule-old] is there as a comment: it is disabled in EMQX
     "#]]
     .assert_eq(&report);
-    let (code, _, error) =
-        place.run(&["import", "emqx4", "export.json", "--output", "waypost.toml"]);
+}
+
+#[test]
+fn what_was_imported_of_rules_of_an_emqx_4_passes_check_and_no_json_is_an_error() {
+    let (place, (code, _, error)) = of_export(&["--output", "waypost.toml"]);
     assert_eq!((code, error.as_str()), (0, ""));
     let (code, _, error) = place.run(&["check", "--config", "waypost.toml"]);
     assert_eq!(code, 0, "{error}");
