@@ -33,6 +33,7 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
     let socket = arguments.socket.socket()?;
     let wanted = TailQuery { sink: arguments.sink.clone(), rule: arguments.rule.clone() };
     let zone = TimeZone::system();
+    let columns = columns();
     runtime()?.block_on(async {
         let mut lines = client::tail(&socket, &wanted).await?;
         tell(&"looking on; Ctrl-C ends it");
@@ -40,7 +41,7 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
             let shown = if arguments.json {
                 serde_json::to_string(&line).expect("a line is plain data")
             } else {
-                text(&line, &zone)
+                text(&line, &zone, columns)
             };
             let mut out = io::stdout().lock();
             if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() {
@@ -52,29 +53,32 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
     })
 }
 
-/// Columns of the terminal that a line is made for.
-const COLUMNS: usize = 80;
+/// What fits on a line of the terminal; a file or a pipe takes everything.
+fn columns() -> usize {
+    const LEAST: usize = 40;
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.map_or(usize::MAX, |size| usize::from(size.ws_col).max(LEAST))
+}
 
-/// One line. What is of any length comes last, so that it is what is cut.
-fn text(line: &Line, zone: &TimeZone) -> String {
+/// One line, in most cases. What is of any length comes last, so that it is what is cut.
+fn text(line: &Line, zone: &TimeZone, columns: usize) -> String {
     let (what, who, rest) = match &line.happening {
         Happening::Matched { rule, sinks, output, records, event } => {
-            let times = if *records == 1 { String::new() } else { format!(" x{records}") };
+            let times = if *records == 1 { String::new() } else { format!("x{records}  ") };
+            // The rule of a webhook is called as its sink.
             let sinks = sinks.join(", ");
+            let to = if sinks == *rule { String::new() } else { format!("-> {sinks}  ") };
             let shown = output.as_ref().unwrap_or(&event.payload);
-            ("matched", rule.as_str(), format!("-> {sinks}{times}  {}  {shown}", subject(event)))
+            ("matched", rule.as_str(), format!("{to}{times}{}  {shown}", subject(event)))
         }
-        Happening::NotWanted { rule, event } => {
-            ("not wanted", rule.as_str(), format!("its condition does not hold  {}", seen(event)))
-        }
+        Happening::NotWanted { rule, event } => ("not wanted", rule.as_str(), seen(event)),
         Happening::RuleFailed { rule, error, event } => {
             return long(line.at, zone, "RULE FAILED", rule, &[error, &seen(event)]);
         }
         Happening::NoRule { event } => ("no rule", event.source.as_str(), seen(event)),
         Happening::Queued { sink, records } => ("queued", sink.as_str(), count(*records)),
         Happening::Refused { sink, records } => {
-            let refused =
-                format!("{}: cannot be made durable, the source keeps them", count(*records));
+            let refused = format!("{}: not stored, their source keeps them", count(*records));
             return long(line.at, zone, "REFUSED", sink, &[&refused]);
         }
         Happening::Delivered { request } => ("delivered", request.sink.as_str(), answer(request)),
@@ -92,7 +96,7 @@ fn text(line: &Line, zone: &TimeZone) -> String {
             ("LOST", "", format!("{lines} {lost}"))
         }
     };
-    cut(&format!("{}{rest}", head(line.at, zone, what, who)))
+    cut(&format!("{}{rest}", head(line.at, zone, what, who)), columns)
 }
 
 /// What must not be cut: more lines, as many as are needed.
@@ -115,11 +119,11 @@ fn head(at: UnixMillis, zone: &TimeZone, what: &str, who: &str) -> String {
     format!("{time} {what:<11} {who}")
 }
 
-fn cut(line: &str) -> String {
-    if line.chars().count() <= COLUMNS {
+fn cut(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
         return line.trim_end().to_owned();
     }
-    line.chars().take(COLUMNS - 1).chain(['…']).collect()
+    line.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn seen(event: &Seen) -> String {
@@ -160,4 +164,103 @@ fn numbered(records: usize, first: &str) -> String {
 
 fn count(records: usize) -> String {
     if records == 1 { "1 record".to_owned() } else { format!("{records} records") }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn event(topic: &str, payload: &str) -> Seen {
+        Seen {
+            event: "message.publish".to_owned(),
+            source: "local".to_owned(),
+            topic: Some(topic.to_owned()),
+            clientid: None,
+            payload: payload.to_owned(),
+        }
+    }
+
+    /// One of each kind, some of two.
+    fn happenings() -> [Happening; 13] {
+        let long = "{\"temp\": 31.5, \"unit\": \"C\", \"serial\": \"0123456789\", \"more\": 1}";
+        let matched = |rule: &str, output: Option<&str>, records| Happening::Matched {
+            rule: rule.to_owned(),
+            sinks: vec!["cloud".to_owned()],
+            output: output.map(str::to_owned),
+            records,
+            event: event("plant/7/temp", long),
+        };
+        let request = |status, records| Request {
+            sink: "cloud".to_owned(),
+            records,
+            first: "4q7wmb9iwj8i-cloud-17".to_owned(),
+            status,
+            took_ms: 1234,
+        };
+        [
+            matched("cloud", None, 1),
+            matched("hot", Some("{\"temp\":31.5}"), 3),
+            Happening::NotWanted { rule: "hot".to_owned(), event: event("plant/7/temp", "{}") },
+            Happening::NoRule { event: event("other", long) },
+            Happening::RuleFailed {
+                rule: "hot".to_owned(),
+                error: "the payload is not JSON at byte 0: \"x\"".to_owned(),
+                event: event("plant/8", "x"),
+            },
+            Happening::Queued { sink: "cloud".to_owned(), records: 2 },
+            Happening::Refused { sink: "cloud".to_owned(), records: 2 },
+            Happening::Delivered { request: request(Some(200), 1) },
+            Happening::Delivered { request: request(Some(200), 50) },
+            Happening::Failed {
+                request: request(Some(503), 50),
+                why: "status 503 (Service Unavailable)".to_owned(),
+                next_attempt_in_ms: Some(61_000),
+            },
+            Happening::Failed {
+                request: request(None, 1),
+                why: "connection refused".to_owned(),
+                next_attempt_in_ms: None,
+            },
+            Happening::DeadLettered {
+                sink: "cloud".to_owned(),
+                records: 1,
+                first: "4q7wmb9iwj8i-cloud-17-e4b2".to_owned(),
+                reason: "rejected".to_owned(),
+                why: "status 422 (Unprocessable Entity)".to_owned(),
+            },
+            Happening::Lost { lines: 12_345 },
+        ]
+    }
+
+    #[test]
+    fn lines_fit_a_terminal_of_80_columns_and_say_all_that_matters() {
+        let line =
+            |happening| text(&Line { at: UnixMillis(61_234), happening }, &TimeZone::UTC, 80);
+        let lines = happenings().map(line).join("\n") + "\n";
+        expect![[r#"
+            00:01:01.234 matched     cloud  plant/7/temp  {"temp": 31.5, "unit": "C", "seri…
+            00:01:01.234 matched     hot  -> cloud  x3  plant/7/temp  {"temp":31.5}
+            00:01:01.234 not wanted  hot  plant/7/temp  {}
+            00:01:01.234 no rule     local  other  {"temp": 31.5, "unit": "C", "serial": "0…
+            00:01:01.234 RULE FAILED hot  the payload is not JSON at byte 0: "x"
+                         plant/8  x
+            00:01:01.234 queued      cloud  2 records
+            00:01:01.234 REFUSED     cloud  2 records: not stored, their source keeps them
+            00:01:01.234 delivered   cloud  200 after 1.2 s, record 17
+            00:01:01.234 delivered   cloud  200 after 1.2 s, 50 records from 17
+            00:01:01.234 FAILED      cloud  503 after 1.2 s, 50 records from 17
+                         status 503 (Service Unavailable)
+                         next attempt in 1 min 1 s
+            00:01:01.234 FAILED      cloud  no answer after 1.2 s, record 17
+                         connection refused
+                         kept, the sink goes on
+            00:01:01.234 DEAD LETTER cloud  record 17-e4b2: rejected
+                         status 422 (Unprocessable Entity)
+            00:01:01.234 LOST        12345 lines left out: more happens than can be shown
+        "#]]
+        .assert_eq(&lines);
+        assert!(lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+    }
 }

@@ -74,7 +74,7 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config) {
         let sources: Vec<_> =
             config.sources.iter().filter(|(name, _)| mine(name)).map(|(_, it)| it).collect();
         let given = |kind: &EventKind| {
-            *kind == EventKind::GatewayStatus
+            (*kind == EventKind::GatewayStatus && config.gateway.status_interval.is_some())
                 || sources.iter().any(|source| given_by(source).contains(kind))
         };
         let absent: Vec<_> = rule.events.iter().filter(|kind| !given(kind)).collect();
@@ -86,6 +86,10 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config) {
         let key = if in_sql { "sql" } else { "events" };
         let tables = [format!("rules.{name}.{key}"), format!("webhooks.{name}.{key}")];
         let Some(key) = tables.into_iter().find(|key| reader.has(key)) else { continue };
+        if absent == [&EventKind::GatewayStatus] {
+            reader.warn_of(&key, "`gateway.status` happens only with `gateway.status_interval`");
+            continue;
+        }
         let names = known_words(absent.into_iter().map(|kind| kind.name()));
         reader.warn_of(&key, format!("none of its sources can give {names}"));
     }

@@ -5,7 +5,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::reader::{Table, Value};
+use super::schema::Form;
 use super::{DeadLetterOptions, Gateway, Log, LogFormat, StoreOptions};
 
 /// Where packages and services keep their state.
@@ -14,6 +17,9 @@ const INTAKE_BYTES: NonZeroUsize = NonZeroUsize::new(8 << 20).expect("not zero")
 /// Longest path of a Unix socket (`sun_path` of Linux, without its final zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const METRICS_PORT: u16 = 9464;
+/// Often enough for tests, and seldom enough to be worth an event.
+const STATUS_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL_MAX: Duration = Duration::from_hours(24 * 7);
 const MIB: u64 = 1 << 20;
 /// Least quota of the dead letters: the largest record has room.
 const DEAD_LETTER_BYTES_MIN: u64 = 64 * MIB;
@@ -40,7 +46,14 @@ pub(super) fn gateway(mut table: Table<'_>) -> (Gateway, Table<'_>) {
     let intake_bytes_max = table.or("intake_max_bytes", INTAKE_BYTES, |value| {
         NonZeroUsize::new(usize::try_from(value.size(1 << 20..=1 << 30)?).ok()?)
     });
-    (Gateway { name, data_dir, admin_socket, intake_bytes_max }, table)
+    let status_interval = table.or("status_interval", None, |value| {
+        value.may_be(Form::words(["off"].into_iter()));
+        if matches!(value.content, DeValue::String(text) if text == "off") {
+            return Some(None);
+        }
+        Some(Some(value.period(STATUS_INTERVAL_MIN..=STATUS_INTERVAL_MAX)?))
+    });
+    (Gateway { name, data_dir, admin_socket, intake_bytes_max, status_interval }, table)
 }
 
 pub(super) fn log(mut table: Table<'_>) -> Log {

@@ -55,6 +55,8 @@ pub struct Gateway {
     pub admin_socket: PathBuf,
     /// Bytes of events taken from sources and not yet committed, for all sources together.
     pub intake_bytes_max: NonZeroUsize,
+    /// Time between two events `gateway.status`; `None` for never.
+    pub status_interval: Option<Duration>,
 }
 
 /// `[log]`

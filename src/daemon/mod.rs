@@ -12,6 +12,7 @@ mod rates;
 mod sinks;
 mod sources;
 mod stage;
+mod status_event;
 mod steering;
 mod view;
 
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 use crate::admin::Status;
 use crate::admin::server::{ListenError, Views};
 use crate::config::Config;
+use crate::event::EventKind;
 use crate::ingest::{self, Ingest};
 use crate::metrics::{Metrics, QueueReader};
 use crate::name::SinkName;
@@ -39,6 +41,7 @@ use opening::{open_queues, open_store};
 use sinks::{start_delivery, watch_threads};
 use sources::{source_contexts, source_health, start_sources};
 use stage::Stage;
+use status_event::tell_status;
 use view::{Watched, views};
 
 /// Why it did not start.
@@ -122,6 +125,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut faces = start_faces(&config, &views).await?;
     faces.spawn("look", |stop| look_on(move || Arc::clone(&watched), stop));
 
+    if let Some(interval) = config.gateway.status_interval
+        && router.wants(EventKind::GatewayStatus)
+    {
+        let (status, intake) = (Arc::clone(&views.status), intake.clone());
+        faces.spawn("gateway.status", |stop| tell_status(move || status(), interval, intake, stop));
+    }
     let contexts = source_contexts(&config, &router, &intake, &tail, &health);
     let mut ingest = Stage::new("ingest");
     let joined = Ingest { router, queues: queues.clone(), rules, tail };

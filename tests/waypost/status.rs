@@ -292,3 +292,45 @@ fn the_picture_has_numbers_while_the_gateway_runs_and_none_when_it_does_not() {
     "#]]
     .assert_eq(&text);
 }
+
+#[test]
+fn the_gateway_tells_how_it_is_through_a_webhook_where_that_is_wanted() {
+    let (service, broken, port) =
+        (Server::start(), Server::scripted(|_| Reply::Status(401)), free_port());
+    let status = format!(
+        "[webhooks.ops]\nevents = [\"gateway.status\"]\nurl = \"{}\"\n\n{}",
+        service.url(),
+        webhook("t/#", &broken)
+    );
+    let gateway = Waypost::prepare("");
+    let rest = format!(
+        "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n{status}"
+    );
+    gateway.configure(&rest);
+    let quiet = gateway.run(&["check"]);
+    let said = String::from_utf8_lossy(&quiet.stderr) + String::from_utf8_lossy(&quiet.stdout);
+    let warning = "`gateway.status` happens only with `gateway.status_interval`";
+    assert!(said.contains(warning), "{said}");
+
+    let text = std::fs::read_to_string(gateway.config_path()).unwrap();
+    let text = text.replace("[gateway]\n", "[gateway]\nstatus_interval = \"1s\"\n");
+    std::fs::write(gateway.config_path(), text).unwrap();
+    let mut gateway = gateway;
+    gateway.launch();
+    publish(port, "t/1", "hello");
+    let last = || service.records().last().cloned().unwrap_or_default();
+    let told = eventually("the trouble is told", last, |told| {
+        told["problems"].as_array().is_some_and(|problems| !problems.is_empty())
+    });
+    assert_eq!(told["event"], "gateway.status", "{told}");
+    assert_eq!(told["node"], "plant-7", "{told}");
+    assert_eq!(told["metadata"]["rule_id"], "ops", "{told}");
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"), "{told}");
+    let sink = &told["sinks"]["cloud"];
+    assert_eq!((&sink["state"], &sink["queued"]), (&"suspended".into(), &1.into()), "{told}");
+    assert_eq!(sink["bytes_max"], 64 << 20, "{told}");
+    assert_eq!(told["sources"]["devices"]["state"], "connected", "{told}");
+    let problem = told["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with("sink cloud: "), "{told}");
+    assert!(problem.contains("status 401 (Unauthorized): check the credentials"), "{told}");
+}

@@ -31,7 +31,7 @@ impl Column {
     }
 }
 
-use Holds::{Boolean, Integer, Milliseconds, Object, Payload, Seconds, Text};
+use Holds::{Array, Boolean, Integer, Milliseconds, Object, Payload, Seconds, Text};
 
 const NO_PROPERTIES: &str = r#"{"User-Property":{}}"#;
 
@@ -211,12 +211,14 @@ pub(super) const STARTED_AT: Column =
 pub(super) const SOURCES: Column = column(
     "sources",
     Object,
-    "state of each source by its name",
-    r#"{"local":{"state":"connected"}}"#,
+    "each source by its name: its state, events received, seconds since the last one",
+    r#"{"local":{"state":"connected","received":1200,"quiet_seconds":3}}"#,
 );
 pub(super) const SINKS: Column = column(
     "sinks",
     Object,
-    "state of each sink by its name",
-    r#"{"cloud":{"state":"ok","queued":0}}"#,
+    "each sink by its name: its state, records and bytes that wait, the age of the oldest, what became of the others",
+    r#"{"cloud":{"state":"ok","queued":0,"bytes":0,"bytes_max":536870912,"oldest_age_seconds":0,"delivered":1200,"dropped":0,"dead_letters":0}}"#,
 );
+pub(super) const PROBLEMS: Column =
+    column("problems", Array, "what is wrong, in words, as `waypost status` says it", "[]");

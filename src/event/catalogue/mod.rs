@@ -70,6 +70,8 @@ pub enum Holds {
     Boolean,
     /// An object.
     Object,
+    /// An array.
+    Array,
 }
 
 impl Holds {
@@ -84,6 +86,7 @@ impl Holds {
             Self::Milliseconds => "integer, ms",
             Self::Boolean => "boolean",
             Self::Object => "object",
+            Self::Array => "array",
         }
     }
 }
@@ -189,6 +192,7 @@ mod tests {
                     Holds::Integer | Holds::Seconds | Holds::Milliseconds => value.is_u64(),
                     Holds::Boolean => value.is_boolean(),
                     Holds::Object => value.is_object(),
+                    Holds::Array => value.is_array(),
                 };
                 assert!(fits, "{} {}: {value}", entry.name, column.name);
             }

@@ -194,5 +194,10 @@ pub(super) const ALARM_DEACTIVATED: &[Field4] = &[
     column("deactivated_at"),
 ];
 pub(super) const GAP: &[Field4] = &[column("source"), column("from"), column("to"), REASON];
-pub(super) const STATUS: &[Field4] =
-    &[column("version"), column("started_at"), column("sources"), column("sinks")];
+pub(super) const STATUS: &[Field4] = &[
+    column("version"),
+    column("started_at"),
+    column("sources"),
+    column("sinks"),
+    column("problems"),
+];
