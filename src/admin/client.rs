@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper::Method;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -146,28 +146,60 @@ fn bad_answer(socket: &Path, why: String) -> ClientError {
     ClientError::BadAnswer { path: socket.to_owned(), why }
 }
 
-/// Sends a request and waits for the head of a good answer. What is refused is an error.
-async fn open(socket: &Path, method: Method, path: &str) -> Result<Incoming, ClientError> {
-    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+/// Whether a process listens on `socket` and lets us in.
+pub async fn reaches(socket: &Path) -> Result<(), ClientError> {
+    connect(socket).await.map(drop)
+}
+
+async fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: socket.to_owned() },
         _ => ClientError::NotRunning { path: socket.to_owned() },
-    })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| bad(&error))?;
-    // Ends with the answer, or when nobody reads that.
-    drop(tokio::spawn(connection));
+    })
+}
+
+/// Sends a request without a body and waits for the head of a good answer. What is refused is an error.
+async fn open(socket: &Path, method: Method, path: &str) -> Result<Incoming, ClientError> {
+    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
         .header(hyper::header::HOST, "waypost")
         .body(Empty::<Bytes>::new())
         .map_err(|error| bad(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| bad(&error))?;
+    let response = send(socket, request).await?;
+    Ok(granted(socket, response).await?.into_body())
+}
+
+/// Sends a request and waits for the head of the answer.
+pub(super) async fn send<B>(
+    socket: &Path,
+    request: hyper::Request<B>,
+) -> Result<hyper::Response<Incoming>, ClientError>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
+    let stream = connect(socket).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| bad(&error))?;
+    // Ends with the answer, or when nobody reads that.
+    drop(tokio::spawn(connection));
+    sender.send_request(request).await.map_err(|error| bad(&error))
+}
+
+/// The answer, where it is a good one; what is refused is an error. `place` is who answered.
+pub(super) async fn granted<B: Body>(
+    place: &Path,
+    response: hyper::Response<B>,
+) -> Result<hyper::Response<B>, ClientError>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let status = response.status();
     if status.is_success() {
-        return Ok(response.into_body());
+        return Ok(response);
     }
     let said = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let said = said.map(Collected::to_bytes).unwrap_or_default();
@@ -175,6 +207,6 @@ async fn open(socket: &Path, method: Method, path: &str) -> Result<Incoming, Cli
         Ok(message) if status.is_client_error() && !message.is_empty() => {
             ClientError::Refused { message: message.to_owned() }
         }
-        _ => bad_answer(socket, format!("it answers {status}")),
+        _ => bad_answer(place, format!("it answers {status}")),
     })
 }

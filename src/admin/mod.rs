@@ -6,6 +6,7 @@
 
 pub mod client;
 mod diagnosis;
+pub mod letters;
 mod refusal;
 pub mod rules;
 pub mod server;

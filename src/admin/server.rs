@@ -15,6 +15,7 @@ use axum::routing::get;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::letters::{self, LetterDesk};
 use super::rules::{self, RuleReporter};
 use super::sinks::{self, SinkSteerer};
 use super::{SinkStatus, Status, status, tail};
@@ -40,6 +41,8 @@ pub struct Views {
     pub steer: SinkSteerer,
     /// For `/v1/tail`.
     pub tail: Tail,
+    /// For `/v1/dead-letters`.
+    pub letters: LetterDesk,
 }
 
 impl fmt::Debug for Views {
@@ -115,6 +118,7 @@ pub async fn serve_admin(listener: UnixListener, views: Views, stop: Cancellatio
         .merge(rules::routes())
         .merge(sinks::routes())
         .merge(tail::routes())
+        .merge(letters::routes(views.letters.clone()))
         .with_state(views);
     let serving = axum::serve(listener, routes);
     tokio::select! { () = stop.cancelled() => {}, _ = serving.into_future() => {} }

@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod dead_letter;
 mod demo;
 mod events;
 mod graph;
@@ -105,6 +106,9 @@ enum Command {
     /// Pause a sink, let it go on, or end its wait
     #[command(subcommand)]
     Sink(sink::SinkCommands),
+    /// Look at dead letters, send them again, edit or remove them; also of a gateway that is stopped
+    #[command(subcommand, visible_alias = "dlq")]
+    DeadLetter(dead_letter::DeadLetterCommand),
     /// Show the whole path at work in a temporary directory, with the uplink cut in between
     Demo(demo::DemoArguments),
     /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
@@ -169,14 +173,18 @@ struct SocketArguments {
 }
 
 impl SocketArguments {
-    /// Warnings of the config are for `check` and `run` to tell.
     fn socket(&self) -> Result<PathBuf, Failure> {
-        if let Some(socket) = &self.socket {
-            return Ok(socket.clone());
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(self.config()?.gateway.admin_socket),
         }
+    }
+
+    /// Warnings of the config are for `check` and `run` to tell.
+    fn config(&self) -> Result<Config, Failure> {
         let loaded = config::load(&self.config.config);
         let (config, _warnings) = loaded.map_err(|report| Failure::config(&report))?;
-        Ok(config.gateway.admin_socket)
+        Ok(config)
     }
 }
 
@@ -195,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Tail(arguments) => tail::tail(&arguments),
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Sink(command) => sink::sink(&command),
+        Command::DeadLetter(command) => dead_letter::dead_letter(&command),
         Command::Rule(command) => rule::rule(&command),
         Command::Events(command) => events::events(&command),
         Command::Template(command) => template::template(&command),

@@ -6,11 +6,14 @@ pub(super) use crate::units::{period_words as period, size_words as size};
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    /// Of what was rendered before.
+    widths: Vec<usize>,
 }
 
 impl Table {
     pub(super) fn new(heading: &[&str]) -> Self {
-        Self { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()] }
+        let rows = vec![heading.iter().map(|&cell| cell.to_owned()).collect()];
+        Self { rows, widths: Vec::new() }
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -19,17 +22,30 @@ impl Table {
 
     /// The table as text; no line ends in spaces.
     pub(super) fn render(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths = self.widths();
         let line = |row: &Vec<String>| {
             let padded = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
         };
         self.rows.iter().map(line).collect()
+    }
+
+    /// The rows since the last time, in columns that are not narrower than then: for tables of any length.
+    pub(super) fn render_next(&mut self) -> String {
+        let text = self.render();
+        self.widths = self.widths();
+        self.rows.clear();
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(self.widths.len());
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+            widest.max(self.widths.get(column).copied().unwrap_or(0))
+        };
+        (0..columns).map(width).collect()
     }
 }
 
@@ -68,5 +84,8 @@ mod tests {
         let mut table = Table::new(&["NAME", "N"]);
         table.row(["a long name".to_owned(), "1".to_owned()]);
         assert_eq!(table.render(), "NAME         N\na long name  1\n");
+        assert_eq!(table.render_next(), "NAME         N\na long name  1\n");
+        table.row(["short".to_owned(), "2".to_owned()]);
+        assert_eq!(table.render_next(), "short        2\n");
     }
 }

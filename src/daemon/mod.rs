@@ -6,6 +6,7 @@
 
 mod certificates;
 mod faces;
+mod letters;
 mod look;
 mod opening;
 mod rates;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::certificates::Certificates;
+use super::letters::letter_desk;
 use super::rates::{Counted, RateBook};
 use crate::admin::server::Views;
 use crate::admin::{Rate, SinkStatus, SourceStatus, Status, notes};
@@ -49,6 +50,7 @@ pub(super) fn views(watched: &Arc<Watched>, metrics: &Arc<Metrics>, tail: &Tail)
         rule: Arc::new(move |name| for_rules.rule_report(name)),
         steer: Arc::new(move |sink, command| for_steering.steer(sink, command)),
         tail: tail.clone(),
+        letters: letter_desk(&watched.config, &watched.store, &watched.queues),
     }
 }
 

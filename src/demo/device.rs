@@ -27,6 +27,10 @@ pub(super) struct Devices {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Of so many messages of a device one has no temperature.
+const POISON_PERIOD: u64 = 200;
+/// That with this number, counted from 0.
+const POISON_AT: u64 = 60;
 /// Requests a device may have waiting for its connection.
 const REQUESTS_MAX: usize = 64;
 
@@ -97,6 +101,8 @@ async fn publish(client: AsyncClient, name: String, period: Duration, counts: Ar
     while !counts.enough.load(Ordering::Relaxed) {
         ticks.tick().await;
         let temperature = 20.0 + f64::from(fastrand::u16(..100)) / 10.0;
+        // Now and then a sensor fails.
+        let temperature = (number % POISON_PERIOD != POISON_AT).then_some(temperature);
         let payload =
             serde_json::json!({ "device": name, "n": number, "temperature": temperature });
         number += 1;

@@ -1,8 +1,9 @@
 //! The whole path at work, with nothing else installed: simulated devices, the embedded broker, the real store in a
 //! temporary directory, and a receiver behind an uplink that is cut in between.
 //!
-//! It uses the product's own path: MQTT over loopback, sled on disk, HTTP over loopback. It ends by itself, and checks
-//! its sums: everything acknowledged to a device was received, each record once or with the same id again.
+//! It uses the product's own path: MQTT over loopback, sled on disk, HTTP over loopback. Some messages are such that the
+//! receiver will not have them. It ends by itself, and checks its sums: everything acknowledged to a device was received,
+//! each record once or with the same id again, or is in the dead letters.
 
 mod device;
 mod receiver;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Status;
+use crate::admin::client::ClientError;
+use crate::admin::letters::{LetterClient, LetterFilter, LetterSummary, PageRequest};
 use crate::config::{self, Config, Surroundings};
 use crate::daemon::{self, Running};
 
@@ -66,6 +69,8 @@ pub struct Progress {
     pub queued: u64,
     /// Records that the receiver has, each counted once.
     pub delivered: u64,
+    /// Records that the receiver will not have, in the dead letters.
+    pub dead_letters: u64,
     /// Records that arrived again, with the same id.
     pub repeated: u64,
     /// Age of the oldest record that waits.
@@ -73,6 +78,28 @@ pub struct Progress {
     /// The uplink works.
     pub uplink_up: bool,
 }
+
+impl Progress {
+    /// Every message is acknowledged, and is with the receiver or in the dead letters.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.acknowledged == self.published
+            && self.delivered + self.dead_letters == self.published
+            && self.queued == 0
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The last state.
+    pub sums: Progress,
+    /// Some of the dead letters.
+    pub letters: Vec<LetterSummary>,
+}
+
+/// Dead letters that are shown at the end.
+const LETTERS_SHOWN: usize = 3;
 
 /// Why the demo could not be run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -86,19 +113,24 @@ pub enum DemoError {
     /// The config of the demo does not hold.
     #[error("the demo's config is refused:\n{0}")]
     Config(String),
+    /// The dead letters cannot be listed.
+    #[error("cannot list the dead letters of the demo")]
+    Letters(#[from] ClientError),
     /// A task of Waypost ended.
     #[error("waypost failed in the demo")]
     Failed(#[from] daemon::TaskFailed),
 }
 
-/// Runs the script and calls `show` a few times a second. Returns the last state, when everything is received or the
-/// time to drain is over.
-pub async fn run(script: Script, mut show: impl FnMut(&Progress)) -> Result<Progress, DemoError> {
+/// Runs the script and calls `show` a few times a second. Returns the last state, when everything is received or a dead
+/// letter, or the time to drain is over.
+pub async fn run(script: Script, mut show: impl FnMut(&Progress)) -> Result<Outcome, DemoError> {
     let directory = tempfile::tempdir()?;
     let receiver = Receiver::start().await?;
     let uplink = Uplink::start(receiver.address()).await?;
     let mqtt = free_port().await?;
-    let running = daemon::start(config(directory.path(), mqtt, uplink.address())?).await?;
+    let config = config(directory.path(), mqtt, uplink.address())?;
+    let letters = LetterClient::of_socket(config.gateway.admin_socket.clone());
+    let running = daemon::start(config).await?;
     let devices = Devices::start(mqtt, script.devices, script.messages_per_second);
 
     let started = Instant::now();
@@ -116,16 +148,19 @@ pub async fn run(script: Script, mut show: impl FnMut(&Progress)) -> Result<Prog
         let all_there = progress.queued == 0
             && devices.finished()
             && progress.acknowledged == progress.published
-            && progress.delivered >= progress.published;
+            && progress.delivered + progress.dead_letters >= progress.published;
         if all_there || elapsed > script.publish + script.drain {
             break progress;
         }
     };
     devices.stop().await;
+    let filter = LetterFilter::default();
+    let request = PageRequest { filter, from: None, limit: LETTERS_SHOWN };
+    let letters = letters.list(&request).await?.letters;
     running.run_until(async { "the demo is over" }).await?;
     uplink.stop().await;
     receiver.stop().await;
-    Ok(progress)
+    Ok(Outcome { sums: progress, letters })
 }
 
 fn observe(
@@ -143,6 +178,7 @@ fn observe(
         acknowledged: devices.acknowledged(),
         queued: sink.map_or(0, |sink| sink.queued),
         delivered: receiver.received(),
+        dead_letters: sink.map_or(0, |sink| sink.dead_letters.values().sum()),
         repeated: receiver.repeated(),
         oldest_age_seconds: sink.map_or(0.0, |sink| sink.oldest_age_seconds),
         uplink_up,

@@ -1,4 +1,5 @@
-//! The HTTP service of the demo: takes batches and counts records by their id.
+//! The HTTP service of the demo: takes batches and counts records by their id. As strict services do, it answers 422 to a
+//! batch with a message in it that it cannot use.
 
 use std::collections::HashSet;
 use std::io;
@@ -25,6 +26,14 @@ type Shared = Arc<Mutex<Seen>>;
 #[derive(Debug, Deserialize)]
 struct Received {
     record_id: String,
+    payload: String,
+}
+
+impl Received {
+    /// It has no temperature.
+    fn is_poison(&self) -> bool {
+        self.payload.contains("\"temperature\":null")
+    }
 }
 
 #[derive(Debug)]
@@ -70,12 +79,18 @@ impl Receiver {
     }
 }
 
-async fn take(State(seen): State<Shared>, Json(batch): Json<Vec<Received>>) -> StatusCode {
+async fn take(
+    State(seen): State<Shared>,
+    Json(batch): Json<Vec<Received>>,
+) -> (StatusCode, &'static str) {
+    if batch.iter().any(Received::is_poison) {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "a message without a temperature");
+    }
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     for record in batch {
         if !seen.ids.insert(record.record_id) {
             seen.repeated += 1;
         }
     }
-    StatusCode::OK
+    (StatusCode::OK, "")
 }

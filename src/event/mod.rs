@@ -129,6 +129,20 @@ impl Event {
         }
     }
 
+    /// The event with another payload; `None` of kinds that have none.
+    #[must_use]
+    pub fn with_payload(&self, payload: Bytes) -> Option<Self> {
+        self.payload()?;
+        let mut changed = self.clone();
+        match &mut changed.what {
+            What::Published(message) => message.payload = payload,
+            What::Other(occurrence) => {
+                **occurrence = occurrence.as_ref().clone().with_payload(payload);
+            }
+        }
+        Some(changed)
+    }
+
     /// The client id: of the publisher, of the receiver where there is one, or of whom it is about.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {

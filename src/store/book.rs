@@ -361,7 +361,13 @@ impl Book {
     }
 
     fn pop_tail(&mut self) {
-        self.tail_bytes -= self.tail.pop_front().as_ref().map_or(0, memory_bytes);
+        let Some(popped) = self.tail.pop_front() else { return };
+        self.tail_bytes -= memory_bytes(&popped);
+        let number = popped.record.number.0;
+        if number == self.next_waiting(0) {
+            // Nobody may read it back for a long time.
+            self.set_head(number, popped.age_ms);
+        }
     }
 
     fn forget_settled(&mut self) {

@@ -6,12 +6,18 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::StoreError;
 
 const FILE: &str = "lock";
+/// A look at the lock holds it for a moment, and must not keep a gateway from starting.
+const ATTEMPTS_MAX: u32 = 5;
+const ATTEMPT_PERIOD: Duration = Duration::from_millis(20);
 
 /// The lock; held until it is dropped.
 #[derive(Debug)]
@@ -34,24 +40,52 @@ impl DirLock {
             .truncate(false)
             .open(&path)
             .map_err(failed("open"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                // Who it is helps people; that somebody has it is certain without.
-                drop(file.read_to_string(&mut holder));
-                let holder = match holder.trim() {
-                    "" => "unknown".to_owned(),
-                    holder => holder.to_owned(),
-                };
-                return Err(StoreError::InUse { path: data_dir.to_owned(), holder });
+        let mut attempts = 1;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                    thread::park_timeout(ATTEMPT_PERIOD);
+                }
+                Err(Errno::WOULDBLOCK) => return Err(in_use(data_dir, file)),
+                Err(error) => return Err(failed("lock")(error.into())),
             }
-            Err(error) => return Err(failed("lock")(error.into())),
         }
         // A full disk must not stop the start: the lock holds without the text.
         drop(write_holder(&mut file));
         Ok(Self { _file: file })
     }
+}
+
+/// Whether nobody has the lock, for somebody who only looks and does not take it.
+pub(super) fn check_unused(data_dir: &Path) -> Result<(), StoreError> {
+    let path = data_dir.join(FILE);
+    let file = match File::open(&path) {
+        // There was never a process here, or its disk was full.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::Io { operation: "open", path, source }),
+        Ok(file) => file,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        // Given back at once, with the file.
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(in_use(data_dir, file)),
+        Err(error) => {
+            Err(StoreError::Io { operation: "look at the lock", path, source: error.into() })
+        }
+    }
+}
+
+fn in_use(data_dir: &Path, mut lock: File) -> StoreError {
+    let mut holder = String::new();
+    // Who it is helps people; that somebody has it is certain without.
+    drop(lock.read_to_string(&mut holder));
+    let holder = match holder.trim() {
+        "" => "unknown".to_owned(),
+        holder => holder.to_owned(),
+    };
+    StoreError::InUse { path: data_dir.to_owned(), holder }
 }
 
 fn write_holder(file: &mut File) -> io::Result<()> {

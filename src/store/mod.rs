@@ -47,8 +47,8 @@ use tokio::sync::watch;
 
 pub use identity::record_id;
 pub use letters::{
-    ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, DeadLetters, Exchanged,
-    FoundLetter, LetterKey, LetterPage, Removal,
+    ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, DeadLetters, DeadLettersCopy,
+    Exchanged, FoundLetter, LetterKey, LetterPage, Removal,
 };
 pub use pause_note::PauseNote;
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};

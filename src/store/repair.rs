@@ -23,7 +23,8 @@ use crate::metrics::StoreMetrics;
 const CHUNKS_PER_FLUSH: usize = 64;
 /// Folders that were set aside and are kept for people to look at; the oldest goes first.
 const SET_ASIDE_MAX: usize = 4;
-const SET_ASIDE: &str = "set-aside-";
+/// What their names begin with.
+pub(super) const SET_ASIDE: &str = "set-aside-";
 /// A generation that is being made of a damaged one.
 const UNFINISHED: &str = "unfinished-";
 

@@ -47,6 +47,7 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           tail           Show events and what becomes of them, as it happens
           graph          Draw sources, rules and sinks, with what flows between them while a Waypost runs
           sink           Pause a sink, let it go on, or end its wait
+          dead-letter    Look at dead letters, send them again, edit or remove them; also of a gateway that is stopped [alias: dlq]
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
           rule           Try rules without a broker or a service, and look at their language
@@ -174,7 +175,11 @@ fn the_demo_ends_by_itself_and_its_sums_hold() {
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     assert!(started.elapsed() < Duration::from_mins(1), "took {:?}", started.elapsed());
-    assert!(text.contains("nothing lost"), "{text}");
+    assert!(text.contains(": nothing lost (acknowledged"), "{text}");
+    assert!(!text.contains(" + dead letters 0: "), "{text}");
+    assert!(text.contains("dead-letter list`"), "{text}");
+    let listed = text.matches("  rejected  422     ").count();
+    assert_eq!(listed, 3, "the first of the dead letters: {text}");
     assert!(text.contains("CUT"), "the uplink was never cut: {text}");
 }
 

@@ -22,6 +22,7 @@ mod broken_deploys;
 mod brokers;
 mod command_line;
 mod custody;
+mod dead_letters;
 mod deploy;
 mod devices;
 mod events;

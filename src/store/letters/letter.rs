@@ -49,7 +49,8 @@ const WHY_BYTES_MAX: usize = 512;
 const TOPIC_BYTES_MAX: usize = 256;
 
 /// Why a record became a dead letter: the `reason` label of `waypost_records_dead_lettered_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeadLetterReason {
     /// The service would not have this record.
     Rejected,

@@ -12,6 +12,7 @@ mod database;
 mod keeper;
 mod ledger;
 mod letter;
+mod look;
 mod operator;
 
 use std::num::NonZeroU64;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use database::FoundLetter;
 pub use letter::{ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, LetterKey};
+pub use look::DeadLettersCopy;
 pub use operator::{Exchanged, LetterPage, Removal};
 
 use super::StoreError;

@@ -100,7 +100,7 @@ impl Keeper {
         why: Removal,
     ) -> Result<u64, String> {
         self.open_existing()?;
-        if !self.is_open() {
+        if !self.is_open() || heads.is_empty() {
             return Ok(0);
         }
         let mut count = 0;

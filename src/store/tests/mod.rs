@@ -235,6 +235,20 @@ async fn ages_go_on_over_a_restart_and_belong_to_the_oldest_that_waits() {
 }
 
 #[tokio::test]
+async fn a_backlog_that_nobody_reads_has_the_age_of_its_oldest_record() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(dir.path());
+    append(&queue, vec![record(1, 10)]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // More than is kept in memory.
+    for first in (2..).step_by(10).take(10) {
+        append(&queue, (first..first + 10).map(|number| record(number, 200_000)).collect()).await;
+    }
+    let age = queue.snapshot().oldest_age_seconds;
+    assert!(age > 0.3, "{age}");
+}
+
+#[tokio::test]
 async fn the_first_read_after_an_append_needs_no_disk() {
     let dir = TempDir::new().unwrap();
     let queue = open(dir.path());

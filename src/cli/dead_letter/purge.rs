@@ -1,0 +1,85 @@
+//! `waypost dead-letter purge`
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::access::{Access, Purpose};
+use super::words::{ago, letters};
+use super::{Selection, ids};
+use crate::admin::letters::{GroupBy, GroupRequest, LetterFilter, PageRequest};
+use crate::cli::{Failure, SocketArguments, say};
+use crate::name::RecordId;
+use crate::units::parse_period;
+
+/// Letters removed at once.
+const PAGE: usize = 1000;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PurgeArguments {
+    /// Only the dead letter of this record; may be given several times
+    #[arg(long = "id", value_name = "ID", conflicts_with_all = ["reason", "older_than"])]
+    ids: Vec<RecordId>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Only those given up longer ago than this, such as `7d`
+    #[arg(long, value_name = "PERIOD", value_parser = parse_period)]
+    older_than: Option<Duration>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    gateway: SocketArguments,
+}
+
+pub(super) fn purge(arguments: &PurgeArguments) -> Result<(), Failure> {
+    let (ids, before) = (ids(&arguments.ids)?, arguments.older_than.map(ago));
+    let filter = LetterFilter { ids, before, ..arguments.selection.filter() };
+    if !arguments.yes && !confirmed(arguments, &filter)? {
+        return Ok(());
+    }
+    let access = Access::open(&arguments.gateway, Purpose::Change)?;
+    let mut request = PageRequest { filter, from: None, limit: PAGE };
+    let mut count = 0;
+    loop {
+        let answer = access.wait(access.client.purge(&request))?;
+        count += answer.purged;
+        request.from = answer.next;
+        if request.from.is_none() {
+            break;
+        }
+    }
+    say(&format!("removed {}", letters(count)));
+    Ok(())
+}
+
+/// Asks, where there is somebody to ask and something to remove.
+fn confirmed(arguments: &PurgeArguments, filter: &LetterFilter) -> Result<bool, Failure> {
+    let count = {
+        let access = Access::open(&arguments.gateway, Purpose::Look)?;
+        let request = GroupRequest { filter: filter.clone(), by: GroupBy::Sink };
+        let groups = access.wait(access.client.group(&request))?;
+        groups.iter().map(|group| group.letters).sum::<u64>()
+    };
+    if count == 0 {
+        say(&"nothing to remove: no dead letter matches");
+        return Ok(false);
+    }
+    let what = letters(count);
+    if !io::stdin().is_terminal() {
+        let message = format!("error: this would remove {what} for good: add --yes");
+        return Err(Failure { code: 2, message });
+    }
+    let mut out = io::stderr().lock();
+    // Whoever does not see the question does not answer it with yes.
+    drop(write!(out, "Remove {what} for good? [y/N] ").and_then(|()| out.flush()));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::failed(&error))?;
+    let is_yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !is_yes {
+        say(&"nothing removed");
+    }
+    Ok(is_yes)
+}
