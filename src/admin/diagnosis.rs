@@ -166,7 +166,8 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus) {
     let letters: u64 = sink.dead_letters.values().sum();
     if letters > 0 {
         let reasons = by_reason(&sink.dead_letters);
-        about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), None);
+        let advice = Some(format!("waypost dead-letter list --sink {}", about.name));
+        about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), advice);
     }
 }
 

@@ -185,6 +185,7 @@ fn dead_letters_drops_and_a_pause_are_in_the_table() {
         * sink cloud: paused by hand for TIME; nothing waits
           -> waypost sink resume cloud
         * sink cloud: 1 dead letter (1 rejected)
+          -> waypost dead-letter list --sink cloud
     "#]]
     .assert_eq(sinks);
 }

@@ -231,6 +231,7 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
           (Service Unavailable)
           -> those that go on failing become dead letters
         * sink picky: 12 dead letters (2 poison, 10 rejected)
+          -> waypost dead-letter list --sink picky
         * sink cloud: its certificate expires in 3 d 11 h
           -> renew the file: it is read again by itself
         * source local: its certificate has expired 1 h 6 min ago
