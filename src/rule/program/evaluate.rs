@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use super::input::Input;
-use super::node::{Condition, ConditionKind, Node};
+use super::node::{Condition, ConditionKind, Node, Step};
 use super::scope::{Scope, slice};
 use crate::rule::run::{Context, Reason, RunError};
 use crate::rule::sql::{Arithmetic, Comparison};
-use crate::rule::value::Value;
+use crate::rule::value::{Map, Value};
 use crate::topic;
 
 /// Steps that one rule may take for one event: some tens of milliseconds at most.
@@ -23,11 +23,18 @@ pub(super) struct Run {
     output_bytes_left: usize,
     /// The payload as it was first decoded. EMQX takes this for whatever else comes under that name.
     decoded: Option<Value>,
+    /// The text of which that is, or would be.
+    first: Option<Bytes>,
 }
 
 impl Run {
     pub(super) fn new() -> Self {
-        Self { steps_left: STEPS_MAX, output_bytes_left: OUTPUT_BYTES_MAX, decoded: None }
+        Self {
+            steps_left: STEPS_MAX,
+            output_bytes_left: OUTPUT_BYTES_MAX,
+            decoded: None,
+            first: None,
+        }
     }
 
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), RunError> {
@@ -44,8 +51,8 @@ impl Run {
     }
 
     /// Takes what a finished output weighs from what the rule may put out.
-    pub(super) fn put_out(&mut self, value: &Value) -> Result<(), RunError> {
-        match value.weight_up_to(self.output_bytes_left) {
+    pub(super) fn put_out(&mut self, output: &Map) -> Result<(), RunError> {
+        match output.weight_up_to(self.output_bytes_left) {
             Some(weight) => {
                 self.output_bytes_left -= weight;
                 Ok(())
@@ -63,6 +70,34 @@ impl Run {
         Ok(())
     }
 
+    /// As a path of keys through [`Self::decoded_payload`], without decoding what else is there; `None` where that is
+    /// what it takes.
+    pub(super) fn member(
+        &mut self,
+        text: &Bytes,
+        steps: &[Step],
+        input: &Input<'_>,
+    ) -> Result<Option<Value>, RunError> {
+        let key = |step: &Step| matches!(step, Step::Key(_));
+        let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
+        if self.decoded.is_some()
+            || !steps.iter().all(key)
+            || self.first.as_ref().is_some_and(|first| !same(first))
+        {
+            return Ok(None);
+        }
+        self.spend(text.len() / 64)?;
+        let keys = steps.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_ref()),
+            _ => None,
+        });
+        let found = input.member(text, keys);
+        if found.is_some() && self.first.is_none() {
+            self.first = Some(text.clone());
+        }
+        Ok(found)
+    }
+
     pub(super) fn decoded_payload(
         &mut self,
         text: &Bytes,
@@ -71,8 +106,9 @@ impl Run {
         if let Some(decoded) = &self.decoded {
             return Ok(decoded.clone());
         }
+        let text = self.first.as_ref().unwrap_or(text).clone();
         self.spend(text.len() / 64)?;
-        let decoded = input.decode(text)?;
+        let decoded = input.decode(&text)?;
         self.decoded = Some(decoded.clone());
         Ok(decoded)
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Program;
 use crate::rule::Selection;
 use crate::rule::run::{Reason, RunError};
-use crate::rule::value::{Map, NotJson, Value};
+use crate::rule::value::{Map, Members, NotJson, Value};
 
 /// The columns of an event.
 pub trait Columns {
@@ -31,10 +31,23 @@ impl Columns for Map {
 /// One event for all the rules that it is given to.
 pub struct Input<'event> {
     columns: &'event dyn Columns,
-    /// The first text that was decoded, which is the payload for all but odd rules.
-    decoded: OnceCell<(Bytes, Result<Value, NotJson>)>,
+    /// The first text that was looked into, which is the payload for all but odd rules.
+    payload: OnceCell<Payload>,
     /// What programs that several rules have made of it.
     answers: RefCell<Vec<Answer>>,
+}
+
+/// A text that is JSON perhaps: looked through when a path of keys goes into it, read as a whole when something else does.
+struct Payload {
+    text: Bytes,
+    members: OnceCell<Option<Members>>,
+    whole: OnceCell<Result<Value, NotJson>>,
+}
+
+impl Payload {
+    fn is(&self, text: &Bytes) -> bool {
+        std::ptr::eq(self.text.as_ptr(), text.as_ptr()) && self.text.len() == text.len()
+    }
 }
 
 /// A program, by its address, and what it made of the event.
@@ -44,7 +57,7 @@ impl<'event> Input<'event> {
     /// Nothing is read or parsed yet.
     #[must_use]
     pub fn new(columns: &'event dyn Columns) -> Self {
-        Self { columns, decoded: OnceCell::new(), answers: RefCell::default() }
+        Self { columns, payload: OnceCell::new(), answers: RefCell::default() }
     }
 
     /// What a program makes of the event, which is asked for once however often it is wanted.
@@ -71,11 +84,36 @@ impl<'event> Input<'event> {
         self.columns.all()
     }
 
+    fn payload(&self, text: &Bytes) -> &Payload {
+        self.payload.get_or_init(|| Payload {
+            text: text.clone(),
+            members: OnceCell::new(),
+            whole: OnceCell::new(),
+        })
+    }
+
+    /// The value at a path of keys in a text that stands for a payload, without reading what else is there. `None` where
+    /// it has to be decoded: it is no object, or not JSON, or is decoded already, or the path goes into a text.
+    pub(super) fn member<'k>(
+        &self,
+        text: &Bytes,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Option<Value> {
+        let payload = self.payload(text);
+        if !payload.is(text) || payload.whole.get().is_some() {
+            return None;
+        }
+        payload.members.get_or_init(|| Members::read(text)).as_ref()?.get(keys)
+    }
+
     /// The JSON in a text that stands for a payload.
     pub(super) fn decode(&self, text: &Bytes) -> Result<Value, RunError> {
-        let (known, json) = self.decoded.get_or_init(|| (text.clone(), Value::parse_json(text)));
-        let same = std::ptr::eq(known.as_ptr(), text.as_ptr()) && known.len() == text.len();
-        let json = if same { json.clone() } else { Value::parse_json(text) };
+        let payload = self.payload(text);
+        let json = if payload.is(text) {
+            payload.whole.get_or_init(|| Value::parse_json(text)).clone()
+        } else {
+            Value::parse_json(text)
+        };
         json.map_err(|error| {
             let shown = Value::Text(text.clone()).shown();
             RunError::new(Reason::NotJson, format!("the payload is {error}: {shown}"))

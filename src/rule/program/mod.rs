@@ -207,7 +207,7 @@ impl Program {
                     return Ok(Outcome::NotMatched);
                 }
                 let map = output.map;
-                run.put_out(&Value::map(map.clone()))?;
+                run.put_out(&map)?;
                 vec![map]
             }
             Body::Foreach(foreach) => {
@@ -343,7 +343,7 @@ impl Run {
                 None => scope.all(),
             };
             self.spend(output.len())?;
-            self.put_out(&Value::map(output.clone()))?;
+            self.put_out(&output)?;
             outputs.push(output);
         }
         Ok(outputs)

@@ -123,6 +123,9 @@ impl Scope<'_> {
         match payload {
             Value::Undefined => Ok(Value::Undefined),
             Value::Text(text) => {
+                if let Some(found) = run.member(text, steps, self.input)? {
+                    return Ok(found);
+                }
                 let decoded = run.decoded_payload(text, self.input)?;
                 self.walk(&decoded, steps, Origin::Value(&decoded), run)
             }

@@ -128,27 +128,28 @@ fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-struct Reader<'text> {
-    text: &'text Bytes,
-    position: usize,
+/// Where reading stands in a text.
+pub(super) struct Reader<'text> {
+    pub(super) text: &'text Bytes,
+    pub(super) position: usize,
 }
 
 impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.get(self.position).copied()
     }
 
-    fn skip_blanks(&mut self) {
+    pub(super) fn skip_blanks(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.position += 1;
         }
     }
 
-    fn take(&mut self, byte: u8) -> Option<()> {
+    pub(super) fn take(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.position += 1)
     }
 
-    fn value(&mut self, depth: usize) -> Option<Value> {
+    pub(super) fn value(&mut self, depth: usize) -> Option<Value> {
         self.skip_blanks();
         match self.peek()? {
             b'{' if depth < JSON_DEPTH_MAX => self.object(depth),
@@ -207,7 +208,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self) -> Option<Bytes> {
+    pub(super) fn text(&mut self) -> Option<Bytes> {
         self.take(b'"')?;
         let start = self.position;
         let rest = self.text.get(start..)?;
@@ -275,7 +276,7 @@ impl Reader<'_> {
         Some(number)
     }
 
-    fn digits(&mut self) -> usize {
+    pub(super) fn digits(&mut self) -> usize {
         let start = self.position;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.position += 1;
@@ -283,7 +284,7 @@ impl Reader<'_> {
         self.position - start
     }
 
-    fn number(&mut self) -> Option<Value> {
+    pub(super) fn number(&mut self) -> Option<Value> {
         let start = self.position;
         let negative = self.take(b'-').is_some();
         let leading_zero = self.peek()? == b'0';

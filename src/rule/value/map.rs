@@ -74,4 +74,18 @@ impl Map {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Value)> {
         self.0.iter().map(|(key, value)| (key, value))
     }
+
+    /// As [`Value::weight_up_to`].
+    #[must_use]
+    pub fn weight_up_to(&self, most: usize) -> Option<usize> {
+        let mut left = most;
+        self.weigh(&mut left).then(|| most - left)
+    }
+
+    pub(super) fn weigh(&self, left: &mut usize) -> bool {
+        self.iter().all(|(key, value)| {
+            let key_fits = left.checked_sub(key.len()).map(|rest| *left = rest);
+            key_fits.is_some() && value.weigh(left)
+        })
+    }
 }

@@ -10,6 +10,7 @@ mod float;
 mod integer;
 mod json;
 mod map;
+mod members;
 mod order;
 mod path;
 
@@ -24,6 +25,7 @@ pub use float::shortest;
 pub use integer::{INTEGER_BITS_MAX, Integer};
 pub use json::{JSON_DEPTH_MAX, NotJson, write_text};
 pub use map::Map;
+pub use members::Members;
 pub use order::{float_in, number_in};
 pub use path::Index;
 
@@ -197,13 +199,7 @@ impl Value {
             Self::Array(elements) => {
                 take(FLAT) && elements.iter().all(|element| element.weigh(left))
             }
-            Self::Map(map) => {
-                take(FLAT)
-                    && map.iter().all(|(key, value)| {
-                        let key_fits = left.checked_sub(key.len()).map(|rest| *left = rest);
-                        key_fits.is_some() && value.weigh(left)
-                    })
-            }
+            Self::Map(map) => take(FLAT) && map.weigh(left),
             _ => take(FLAT),
         }
     }

@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Index, Integer, Map, Value, number_in};
+use super::{Index, Integer, Map, Members, Value, number_in};
 
 fn json(text: &str) -> Value {
     Value::parse_json(&Bytes::copy_from_slice(text.as_bytes()))
@@ -183,6 +183,25 @@ proptest! {
         let ours = Value::parse_json(&Bytes::copy_from_slice(text.as_bytes())).is_ok();
         let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
         prop_assert_eq!(ours, theirs, "{:?}", text);
+    }
+
+    /// Looking for members finds what reading the whole finds, or says that it cannot.
+    #[test]
+    fn members_are_found_without_reading_the_rest(
+        text in r#"\{("[ab\\]{0,2}" ?: ?(-?[0-9.eE]{1,4}|"[ab\\n]{0,3}"|null|\[1,?2?\]|\{"a":\{"b":[0-9]\},"a":2\}|\{"b":\[\]\}),?){0,4}\}?"#,
+        path in prop::collection::vec("[ab]{1,2}", 1..4),
+    ) {
+        let text = Bytes::from(text);
+        let whole = Value::parse_json(&text);
+        let members = Members::read(&text);
+        prop_assert!(members.is_none() || whole.is_ok(), "{:?}", text);
+        if let (Some(members), Ok(whole)) = (members, whole) {
+            let found = members.get(path.iter().map(String::as_bytes));
+            let expected = path.iter().fold(whole, |value, key| value.key(key.as_bytes()));
+            if let Some(found) = found {
+                prop_assert_eq!(found, expected, "{:?} {:?}", text, path);
+            }
+        }
     }
 
     #[test]
