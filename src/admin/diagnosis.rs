@@ -8,6 +8,8 @@ use crate::units::{period_words, size_words};
 
 /// From here on it is no start that is under way any more.
 const SETTLED_SECONDS: u64 = 10;
+/// Silence from here on is worth a sentence; it may be as it should.
+const QUIET_SECONDS: u64 = 600;
 /// Part of a quota beyond which data is in danger, in percent.
 const NEARLY_FULL_PERCENT: u64 = 80;
 /// A certificate that expires within this time wants to be renewed.
@@ -76,19 +78,26 @@ fn of_source(about: &mut About<'_>, source: &SourceStatus, uptime_seconds: u64) 
     }
     if source.events.is_empty() {
         about.hint("no rule wants anything from it", None);
-    } else if source.quiet_seconds.is_none()
-        && !source.topics.is_empty()
-        && source.state == "connected"
-        && uptime_seconds >= SETTLED_SECONDS
-    {
-        let (what, advice) = if source.kind == "broker" {
-            ("no device has published anything", format!("devices connect to {}", source.address))
-        } else {
-            ("nothing has come", format!("it subscribes to {}", listed(&source.topics)))
-        };
-        let up = period_words(uptime_seconds);
-        about.hint(format!("{what} since the start {up} ago"), Some(advice));
+    } else if source.state == "connected" && !source.topics.is_empty() {
+        of_silence(about, source, uptime_seconds);
     }
+}
+
+/// Nothing comes, and nothing else says why.
+fn of_silence(about: &mut About<'_>, source: &SourceStatus, uptime_seconds: u64) {
+    let since = match source.quiet_seconds {
+        None if uptime_seconds >= SETTLED_SECONDS => {
+            format!("since the start {} ago", period_words(uptime_seconds))
+        }
+        Some(quiet) if quiet >= QUIET_SECONDS => format!("for {}", period_words(quiet)),
+        _ => return,
+    };
+    let (what, advice) = if source.kind == "broker" {
+        ("no device has published anything", format!("devices connect to {}", source.address))
+    } else {
+        ("nothing has come", format!("it subscribes to {}", listed(&source.topics)))
+    };
+    about.hint(format!("{what} {since}"), Some(advice));
 }
 
 fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {

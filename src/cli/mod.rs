@@ -174,10 +174,14 @@ struct SocketArguments {
 
 impl SocketArguments {
     fn socket(&self) -> Result<PathBuf, Failure> {
-        match &self.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => Ok(self.config()?.gateway.admin_socket),
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
         }
+        let with_advice = |Failure { code, message }: Failure| {
+            let advice = "`--socket PATH` asks a running Waypost without its config";
+            Failure { code, message: format!("{}\n{advice}", message.trim_end()) }
+        };
+        Ok(self.config().map_err(with_advice)?.gateway.admin_socket)
     }
 
     /// Warnings of the config are for `check` and `run` to tell.

@@ -335,3 +335,32 @@ fn the_gateway_tells_how_it_is_through_a_webhook_where_that_is_wanted() {
     assert!(problem.starts_with("sink cloud: "), "{told}");
     assert!(problem.contains("status 401 (Unauthorized): check the credentials"), "{told}");
 }
+
+#[test]
+fn a_broker_that_no_device_publishes_to_is_told() {
+    let (service, port) = (Server::start(), free_port());
+    let gateway = gateway(port, &webhook("t/#", &service));
+    let text = || printed(&gateway, &["status"], &[(port, "MQTT")]);
+    let text = eventually("the silence is told", text, |text| text.contains("GOOD TO KNOW"));
+    let (_, hints) = text.split_once("GOOD TO KNOW\n").unwrap();
+    expect![[r#"
+        * source devices: no device has published anything since the start WHEN
+          -> devices connect to 127.0.0.1:MQTT
+    "#]]
+    .assert_eq(hints);
+}
+
+#[test]
+fn a_gateway_answers_although_its_config_is_broken_by_now() {
+    let (service, port) = (Server::start(), free_port());
+    let gateway = gateway(port, &webhook("t/#", &service));
+    std::fs::write(gateway.config_path(), "[gateway]\nnam = 1\n").unwrap();
+    let refused = gateway.run(&["status"]);
+    assert_eq!(refused.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let last = said.lines().last().unwrap();
+    assert_eq!(last, "`--socket PATH` asks a running Waypost without its config", "{said}");
+    let socket = gateway.data_dir().join("admin.sock");
+    let answered = gateway.run(&["status", "--socket", socket.to_str().unwrap()]);
+    assert!(answered.status.success(), "{answered:?}");
+}

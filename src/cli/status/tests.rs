@@ -240,6 +240,8 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
         GOOD TO KNOW
         * source other: 7 messages of QoS 0 dropped: more came than could be stored
           -> have what matters published with QoS 1
+        * source other: nothing has come for 1 h 6 min
+          -> it subscribes to plant/#
         * source quiet: nothing has come since the start 1 d 1 h ago
           -> it subscribes to plant/#
         * rule never: it wants nothing of what came (2400000 events); its topics:
