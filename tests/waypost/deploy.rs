@@ -9,6 +9,7 @@ use expect_test::expect;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::certificates::Certificates;
 use crate::support::device::Device;
 use crate::support::http::{Reply, Server, get};
 use crate::support::waypost::Waypost;
@@ -32,10 +33,10 @@ fn succeed(command: &mut Command) -> String {
     said
 }
 
-fn gateway(service: &Server, port: u16) -> Waypost {
+fn gateway(service: &Server, port: u16, more: &str) -> Waypost {
     Waypost::start(&format!(
         "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n\
-         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\nretry = {{ initial = \"20ms\", max = \"100ms\" }}\n",
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\nretry = {{ initial = \"20ms\", max = \"100ms\" }}\n{more}",
         service.url()
     ))
 }
@@ -89,8 +90,21 @@ fn promtool_accepts_the_alerts_and_each_fires_when_it_should() {
 
 #[test]
 fn every_metric_of_the_alerts_and_the_dashboard_is_there() {
-    let service = Server::start();
-    let (_, exposed) = gateway(&service, free_port()).get("/metrics").unwrap();
+    let (service, certificates) = (Server::start(), Certificates::new());
+    certificates.issue("plant-7");
+    let gateway = gateway(
+        &service,
+        free_port(),
+        &format!(
+            "\n[webhooks.secure]\nurl = \"https://127.0.0.1:1\"\ntls = {{ cert_file = \"{}\", key_file = \"{}\" }}\n",
+            certificates.file("plant-7.pem"),
+            certificates.file("plant-7.key")
+        ),
+    );
+    let scrape = || gateway.get("/metrics").unwrap().1;
+    let exposed = eventually("certificates are looked at", scrape, |exposed| {
+        exposed.contains("waypost_certificate_expiry_timestamp_seconds{")
+    });
     let exposed: BTreeSet<&str> =
         exposed.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
     let queries = dashboard_queries();
@@ -187,7 +201,7 @@ impl Drop for Prometheus {
 #[test]
 fn prometheus_fires_when_a_service_refuses_and_when_the_gateway_is_gone_and_not_before() {
     let (port, service) = (free_port(), Server::scripted(|_| Reply::Status(401)));
-    let mut gateway = gateway(&service, port);
+    let mut gateway = gateway(&service, port, "");
     let prometheus = Prometheus::start(gateway.metrics_port());
     eventually("it is scraped", || prometheus.is_up(), |up| *up);
     assert_eq!(prometheus.firing(), Some(BTreeSet::new()));
