@@ -22,10 +22,13 @@ pub(super) enum DropReason {
     DiskFull,
     /// The disk does not give them back: damaged or missing.
     Damaged,
+    /// An operator did not want them any more.
+    Operator,
 }
 
 impl DropReason {
-    pub(super) const ALL: [Self; 3] = [Self::QueueFull, Self::DiskFull, Self::Damaged];
+    pub(super) const ALL: [Self; 4] =
+        [Self::QueueFull, Self::DiskFull, Self::Damaged, Self::Operator];
 
     /// The value of the label.
     pub(super) const fn label(self) -> &'static str {
@@ -33,6 +36,7 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::DiskFull => "disk_full",
             Self::Damaged => "damaged",
+            Self::Operator => "operator",
         }
     }
 }
@@ -218,6 +222,25 @@ impl Book {
         let count = self.settle(range);
         *self.dropped.entry(reason).or_default() += count;
         count
+    }
+
+    /// As [`Self::settle_dropped`], but for what is in flight; says how many that is, too.
+    pub(super) fn settle_dropped_but_in_flight(
+        &mut self,
+        range: Range<u64>,
+        reason: DropReason,
+    ) -> (u64, u64) {
+        let (mut dropped, mut in_flight) = (0, 0);
+        let mut from = range.start;
+        while from < range.end {
+            let free = self.in_flight.next_absent(from).min(range.end);
+            in_flight += self.waiting_in(from..free);
+            let end = (free..range.end).find(|number| self.in_flight.contains(*number));
+            let end = end.unwrap_or(range.end);
+            dropped += self.settle_dropped(free..end, reason);
+            from = end;
+        }
+        (dropped, in_flight)
     }
 
     /// Takes out what waits of a range, to be given up; says which, ascending. They count as queued until

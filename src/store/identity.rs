@@ -88,6 +88,11 @@ impl Identity {
     }
 }
 
+/// The id of the store in a data directory, as it is noted there; empty without an intact note.
+pub(super) fn read_id(data_dir: &Path) -> io::Result<String> {
+    Ok(read(&data_dir.join(FILE))?.map(|(id, _)| id).unwrap_or_default())
+}
+
 /// The id and the machine it is bound to; `None` without an intact file.
 fn read(path: &Path) -> io::Result<Option<(String, String)>> {
     let text = match fs::read(path) {

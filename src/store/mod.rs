@@ -13,9 +13,12 @@ mod high_water;
 mod identity;
 mod letters;
 mod lock;
+mod offline;
 mod opening;
+mod operator;
 mod pace;
 mod pause_note;
+mod pulse;
 mod queue;
 mod quota;
 mod ranges;
@@ -50,7 +53,10 @@ pub use letters::{
     ANSWER_BYTES_MAX, DeadLetter, DeadLetterHead, DeadLetterReason, DeadLetters, DeadLettersCopy,
     Exchanged, FoundLetter, LetterKey, LetterPage, Removal,
 };
+pub use offline::{OfflineQueue, StoredQueue, stored_queues};
+pub use operator::Dropped;
 pub use pause_note::PauseNote;
+pub use pulse::Beat;
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
 pub use session_note::{KnownSession, SessionNote};
 
@@ -164,7 +170,7 @@ impl Store {
         metrics: StoreMetrics,
         machine_id_file: &Path,
     ) -> Result<Self, StoreError> {
-        let queues = config.data_dir.join("queues");
+        let queues = config.data_dir.join(offline::QUEUES);
         let make = fs::create_dir_all(&queues).and_then(|()| sync::sync_dir(&config.data_dir));
         make.map_err(|source| StoreError::Io { operation: "make", path: queues, source })?;
         let lock = Arc::new(lock::DirLock::take(&config.data_dir)?);
@@ -221,6 +227,24 @@ impl Store {
         PauseNote::of(&self.config.data_dir, sink)
     }
 
+    /// Closes a queue that has no records and removes its folder, but for a note of the number that a next record would
+    /// get. Blocks.
+    pub fn remove_queue(&self, queue: &Queue) -> Result<(), StoreError> {
+        queue.close_now();
+        assert!(queue.is_empty(), "the queue of `{}` is removed with records in it", queue.sink());
+        let path = self.queue_dir(queue.sink());
+        let next = *queue.appended().borrow();
+        operator::remove_queue(&path, next).map_err(|source| StoreError::Io {
+            operation: "remove",
+            path,
+            source,
+        })
+    }
+
+    fn queue_dir(&self, sink: &SinkName) -> PathBuf {
+        self.config.data_dir.join(offline::QUEUES).join(sink.as_str())
+    }
+
     /// Opens the queue of a sink, repairing what a crash or damage left. A queue is opened once at a time.
     ///
     /// One that cannot be opened now (no space, no permission, a disk that fails) takes no records and says why in
@@ -230,13 +254,11 @@ impl Store {
         sink: &SinkName,
         options: &config::Queue,
     ) -> Result<Queue, StoreError> {
-        let queue_dir = self.config.data_dir.join("queues").join(sink.as_str());
+        let queue_dir = self.queue_dir(sink);
         let shared = Arc::new(shared::Shared {
             sink: sink.clone(),
             queue_dir: queue_dir.clone(),
             identity: Arc::clone(&self.identity),
-            quota: quota::Quota::of(options.bytes_max, self.generation_bytes_max),
-            options: options.clone(),
             commit_window_max: self.config.commit_window_max,
             dead_letters: self.dead_letters.clone(),
             metrics: self.metrics.clone(),
@@ -246,6 +268,7 @@ impl Store {
             appended: watch::Sender::default(),
             panicked: watch::Sender::default(),
             wake: Condvar::new(),
+            pulse: pulse::Pulse::default(),
             opening: Mutex::new(()),
             state: Mutex::new(shared::State {
                 book: book::Book::unopened(),
@@ -254,6 +277,9 @@ impl Store {
                 staged_bytes: 0,
                 is_committer_idle: false,
                 stop: None,
+                settings: quota::Settings::of(options, self.generation_bytes_max),
+                is_committing: false,
+                dropping: None,
                 is_rotation_wanted: false,
                 unavailable: None,
             }),
@@ -271,6 +297,6 @@ impl Store {
             })
             .map_err(|source| StoreError::Io { operation: "serve", path: queue_dir, source })?;
         self.queues_open.fetch_add(1, Ordering::Relaxed);
-        Ok(Queue::new(shared, thread, Arc::clone(&self.lock)))
+        Ok(Queue::new(shared, thread, self.generation_bytes_max, Arc::clone(&self.lock)))
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn open(
     queue_dir.parent().map_or(Ok(()), sync::sync_dir).map_err(GenerationError::Io)?;
     repair::end_salvage(queue_dir).map_err(GenerationError::Io)?;
     let mut ids = generation::list(queue_dir).map_err(GenerationError::Io)?;
+    let oldest_possible = ids.first().map_or(1, |oldest| oldest.first_possible);
     let newest_id = ids.pop().unwrap_or(GenerationId { sequence: 1, first_possible: 1 });
     let mut found = Found { next: 1, cursor: Cursor::default(), stamp: Stamp::default() };
     let mut shelf = Shelf::default();
@@ -73,6 +74,10 @@ pub(super) fn open(
         totals.write(&dir).map_err(GenerationError::Io)?;
     }
     let mut settled = found.cursor.settled;
+    if found.cursor.next == 0 {
+        // Without a cursor nothing has left but what no generation can have: a queue that was removed and came back.
+        settled.insert(0..oldest_possible);
+    }
     let noted = high_water::read(queue_dir);
     if noted > next {
         let lost = noted - next - settled.count_in(next..noted);

@@ -4,16 +4,22 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::age::AgeClock;
 use super::book::{Found, Intent, records_bytes};
+use super::committer::Dropping;
 use super::lock::DirLock;
+use super::operator::Dropped;
+use super::pulse::Beat;
+use super::quota::Settings;
 use super::reader;
 use super::shared::{SharedQueue, Staged, Stop, Urgency};
 use super::{DeadLetterReason, RecordNumber, StoreError, record_id};
 use crate::clock::UnixMillis;
+use crate::config;
 use crate::event::Record;
 use crate::metrics::QueueSnapshot;
 use crate::name::{RecordId, SinkName};
@@ -80,15 +86,22 @@ struct Face {
     /// One read from disk at a time.
     disk: tokio::sync::Mutex<()>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    generation_bytes_max: u64,
     /// The data directory stays locked as long as a queue of it is open.
     _lock: Arc<DirLock>,
 }
 
 impl Queue {
-    pub(super) fn new(shared: SharedQueue, committer: JoinHandle<()>, lock: Arc<DirLock>) -> Self {
+    pub(super) fn new(
+        shared: SharedQueue,
+        committer: JoinHandle<()>,
+        generation_bytes_max: u64,
+        lock: Arc<DirLock>,
+    ) -> Self {
         let disk = tokio::sync::Mutex::new(());
         let committer = Mutex::new(Some(committer));
-        Self { face: Arc::new(Face { shared, disk, committer, _lock: lock }) }
+        let face = Face { shared, disk, committer, generation_bytes_max, _lock: lock };
+        Self { face: Arc::new(face) }
     }
 
     /// Takes records, in order, to be made durable with the next commit. Never blocks; the caller bounds what
@@ -204,6 +217,13 @@ impl Queue {
         self.face.shared.wake_committer_if_idle(&state);
     }
 
+    /// As [`Self::release`], for all that was in flight: whoever took it is gone.
+    pub fn release_all(&self) {
+        let mut state = self.face.shared.lock();
+        state.book.release(0..u64::MAX);
+        self.face.shared.wake_committer_if_idle(&state);
+    }
+
     /// The age clock of the queue, in milliseconds: how long records have been here, whatever the wall clock does.
     /// `None` until the queue is open, which it is when a record was read.
     #[must_use]
@@ -229,6 +249,49 @@ impl Queue {
         self.face.shared.lock().unavailable.clone()
     }
 
+    /// Nothing waits in it, is in flight, or is on its way in. While nobody appends that stays so.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let state = self.face.shared.lock();
+        let has_waiting = state.book.next_waiting(0) < state.book.next();
+        !has_waiting && state.staged.is_empty() && !state.is_committing
+    }
+
+    /// Changes what the queue may take and what happens then, from the next commit on. Nothing that is in it is concerned
+    /// before there is too much of it.
+    pub fn change(&self, options: &config::Queue) {
+        let mut state = self.face.shared.lock();
+        state.settings = Settings::of(options, self.face.generation_bytes_max);
+        self.face.shared.wake.notify_one();
+    }
+
+    /// Asks the queue's thread to go round, and shows how often it has so far.
+    #[must_use]
+    pub fn beat(&self) -> Beat {
+        self.face.shared.wake.notify_one();
+        self.face.shared.pulse.look()
+    }
+
+    /// Drops what waits and came `age` ago or earlier, on behalf of an operator; what is in flight stays. Durable when it
+    /// returns. `Err` when the queue takes no records now, or is at another one of these.
+    pub async fn drop_older_than(&self, age: Duration) -> Result<Dropped, StoreError> {
+        let shared = &self.face.shared;
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = shared.lock();
+            let busy = state.dropping.is_some().then(|| "records are being dropped".to_owned());
+            if let Some(why) = busy.or_else(|| state.unavailable.clone()) {
+                return Err(StoreError::Unavailable { sink: shared.sink.clone(), why });
+            }
+            if state.stop.is_some() {
+                return Err(StoreError::Closed);
+            }
+            state.dropping = Some(Dropping::new(age, reply));
+            shared.wake.notify_one();
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Waits until the queue's thread has panicked and gives what it said: nothing is committed any more, and the
     /// process must end. Cancel safe.
     pub async fn panicked(&self) -> String {
@@ -237,6 +300,21 @@ impl Queue {
             Ok(Some(panic)) => panic,
             // The sender lives as long as this queue.
             Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The sink whose queue it is.
+    #[must_use]
+    pub fn sink(&self) -> &SinkName {
+        &self.face.shared.sink
+    }
+
+    /// As [`Self::close`], for a thread that may block.
+    pub(super) fn close_now(&self) {
+        self.face.stop(Stop::Commit);
+        if let Some(committer) = self.face.take_committer() {
+            // A panic of the committer was reported when it happened.
+            drop(committer.join());
         }
     }
 

@@ -146,6 +146,6 @@ fn lose(shared: &Shared, first: u64, end: u64) {
     }
 }
 
-fn unreadable(shared: &Shared, error: &GenerationError) -> StoreError {
+pub(super) fn unreadable(shared: &Shared, error: &GenerationError) -> StoreError {
     StoreError::Unavailable { sink: shared.sink.clone(), why: error.to_string() }
 }

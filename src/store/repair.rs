@@ -26,7 +26,7 @@ const SET_ASIDE_MAX: usize = 4;
 /// What their names begin with.
 pub(super) const SET_ASIDE: &str = "set-aside-";
 /// A generation that is being made of a damaged one.
-const UNFINISHED: &str = "unfinished-";
+pub(super) const UNFINISHED: &str = "unfinished-";
 
 /// Opens a generation, mended where it must be. `Err` is the file system's: there is no room, or no permission.
 pub(super) fn open(

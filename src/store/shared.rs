@@ -12,12 +12,13 @@ use super::age::AgeClock;
 use super::ballast::Ballast;
 use super::book::Book;
 use super::chunk::Stamp;
+use super::committer::Dropping;
 use super::identity::Identity;
-use super::quota::Quota;
+use super::pulse::Pulse;
+use super::quota::Settings;
 use super::shelf::Shelf;
 use super::{Appended, DeadLetters, RecordNumber, StoreError};
 use crate::clock::UnixMillis;
-use crate::config;
 use crate::event::Record;
 use crate::metrics::{QueueSnapshot, StoreMetrics};
 use crate::name::SinkName;
@@ -59,6 +60,12 @@ pub(super) struct State {
     /// The committer waits for anything at all to come.
     pub is_committer_idle: bool,
     pub stop: Option<Stop>,
+    /// Taken over by the committer with its next round.
+    pub settings: Settings,
+    /// A group is with the committer: neither staged nor in the book.
+    pub is_committing: bool,
+    /// What an operator wants dropped.
+    pub dropping: Option<Dropping>,
     /// The newest generation is damaged: seal it as it is.
     pub is_rotation_wanted: bool,
     /// Why no records are taken now.
@@ -72,8 +79,6 @@ pub(super) struct Shared {
     pub queue_dir: PathBuf,
     /// Of the store, part of every record id.
     pub identity: Arc<Identity>,
-    pub options: config::Queue,
-    pub quota: Quota,
     pub commit_window_max: Duration,
     pub dead_letters: DeadLetters,
     pub metrics: StoreMetrics,
@@ -88,6 +93,8 @@ pub(super) struct Shared {
     /// Wakes the committer.
     pub wake: Condvar,
     pub state: Mutex<State>,
+    /// Of the committer.
+    pub pulse: Pulse,
     /// Held while a generation is opened for reading: sled opens a database once at a time.
     pub opening: Mutex<()>,
 }
@@ -108,7 +115,7 @@ impl Shared {
         let state = self.lock();
         let mut snapshot = state.book.snapshot(self.age().now_ms());
         snapshot.bytes = state.shelf.disk_bytes();
-        snapshot.bytes_max = self.quota.bytes_max;
+        snapshot.bytes_max = state.settings.quota.bytes_max;
         snapshot.available = state.unavailable.is_none();
         snapshot
     }

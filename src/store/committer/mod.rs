@@ -3,6 +3,7 @@
 //! A loop of waiting for one of a few kinds of work and doing it. A group is everything that waits, within bounds; it
 //! becomes a few chunks, one flush and the answers. The lock is never held while the disk works.
 
+mod drops;
 mod open;
 mod overflow;
 mod room;
@@ -12,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(super) use drops::Dropping;
 use open::Attempts;
 use room::Room;
 use rotation::Prepared;
@@ -21,6 +23,7 @@ use super::chunk::{Encoder, Stamp};
 use super::generation::Generation;
 use super::high_water::HighWater;
 use super::pace::Pace;
+use super::quota::Settings;
 use super::shared::{SharedQueue, Staged, State, Stop, Urgency};
 use super::totals::Totals;
 use super::{Appended, DISK_FULL, RecordNumber, StoreError, StoredRecord, cursor, reader};
@@ -45,7 +48,9 @@ enum Work {
     Group(Vec<Staged>),
     /// The cursor is due, or a generation has drained.
     Cursor,
-    /// The newest generation is damaged.
+    /// What an operator wants dropped, a share of it.
+    Drop(Dropping),
+    /// The newest generation is damaged, or shall be synced in another way.
     Rotate,
     /// The period of `durability = "process"` is over.
     Sync,
@@ -61,6 +66,7 @@ enum Work {
 #[derive(Debug)]
 pub(super) struct Committer {
     shared: SharedQueue,
+    settings: Settings,
     /// Takes the appends; `None` until it is open, also after an error.
     newest: Option<Arc<Generation>>,
     encoder: Encoder,
@@ -76,6 +82,8 @@ pub(super) struct Committer {
     is_disk_full: bool,
     /// When to look whether the disk has room again.
     space_due: Instant,
+    /// The last round dropped: groups that wait come first in this one.
+    has_dropped: bool,
     /// When what is acknowledged must be synced, under `durability = "process"`.
     sync_due: Option<Instant>,
 }
@@ -83,7 +91,10 @@ pub(super) struct Committer {
 impl Committer {
     /// Opens the queue. Where that fails it has been said why, and [`Self::run`] tries again.
     pub(super) fn open(shared: SharedQueue) -> Self {
+        let settings = shared.lock().settings;
         let mut committer = Self {
+            settings,
+            has_dropped: false,
             newest: None,
             encoder: Encoder::new(),
             pace: Pace::new(shared.commit_window_max),
@@ -105,9 +116,13 @@ impl Committer {
     pub(super) fn run(mut self) {
         loop {
             match self.next_work() {
-                Work::Group(group) => self.take_in(group),
+                Work::Group(group) => {
+                    self.take_in(group);
+                    self.shared.lock().is_committing = false;
+                }
+                Work::Drop(dropping) => self.drop_share(dropping),
                 Work::Cursor => self.commit_cursor(),
-                Work::Rotate => self.rotate_damaged(),
+                Work::Rotate => self.rotate_now(),
                 Work::Sync => self.sync(),
                 Work::LookForSpace => self.look_for_space(),
                 Work::Open => drop(self.writable()),
@@ -123,13 +138,15 @@ impl Committer {
         }
         // Closes the databases on this thread, and answers whoever still waits.
         let mut state = self.shared.lock();
+        // Whoever waits for it learns that the queue is closed.
+        let dropping = state.dropping.take();
         let abandoned = std::mem::take(&mut state.staged);
         let closed = state.shelf.close_all();
         drop(state);
         for staged in abandoned {
             answer(staged, &Err(Refusal::Closed), &self.shared);
         }
-        drop(closed);
+        drop((dropping, closed));
         drop(self.newest.take());
         if let Some(prepared) = self.prepared.take() {
             // Made or not, the next start finds it.
@@ -140,9 +157,22 @@ impl Committer {
     fn next_work(&mut self) -> Work {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
+        let has_dropped = std::mem::take(&mut self.has_dropped);
         loop {
+            shared.pulse.beat();
             if state.stop == Some(Stop::Abandon) {
                 return Work::Abandon;
+            }
+            let before = std::mem::replace(&mut self.settings, state.settings);
+            if before.durability != self.settings.durability {
+                // How a generation is synced is settled when it is opened.
+                return Work::Rotate;
+            }
+            if (!has_dropped || state.staged.is_empty())
+                && let Some(dropping) = state.dropping.take()
+            {
+                self.has_dropped = true;
+                return Work::Drop(dropping);
             }
             if !state.staged.is_empty() && self.may_take(&state) {
                 drop(state);
@@ -151,6 +181,7 @@ impl Committer {
             // Those wait for no room, nor for those that do.
             let replays = take_replays(&mut state);
             if !replays.is_empty() {
+                state.is_committing = true;
                 return Work::Group(replays);
             }
             if state.stop == Some(Stop::Commit) {
@@ -217,6 +248,7 @@ impl Committer {
             state.staged_bytes -= staged.bytes;
             group.extend(state.staged.pop_front());
         }
+        state.is_committing = true;
         drop(state);
         self.pace.note(records, self.last_group_at.elapsed());
         self.last_group_at = Instant::now();
@@ -225,7 +257,7 @@ impl Committer {
 
     /// Small beside the quota, so that a group cannot cross it by much.
     fn group_bytes_max(&self) -> usize {
-        let share = usize::try_from(self.shared.quota.generation_bytes / 4).unwrap_or(usize::MAX);
+        let share = usize::try_from(self.settings.quota.generation_bytes / 4).unwrap_or(usize::MAX);
         GROUP_BYTES_MAX.min(share)
     }
 
@@ -339,7 +371,7 @@ impl Committer {
     /// The cursor went with the commit; under `durability = "process"` both are still to be synced.
     fn note_committed(&mut self) {
         self.cursor_due = None;
-        if self.shared.options.durability == Durability::Process && self.sync_due.is_none() {
+        if self.settings.durability == Durability::Process && self.sync_due.is_none() {
             self.sync_due = Some(Instant::now() + SYNC_PERIOD);
         }
     }

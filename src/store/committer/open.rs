@@ -56,6 +56,8 @@ impl Committer {
             return Err(Refusal::Unavailable("waiting to open its database again".to_owned()));
         }
         self.attempts.note_attempt();
+        let shared = Arc::clone(&self.shared);
+        let _long_work = shared.pulse.begin_long_work();
         let known = self.shared.lock().shelf.newest_mut().map(|newest| newest.id);
         let opened = match known {
             None => self.open_folder(),
@@ -71,10 +73,11 @@ impl Committer {
     /// difference.
     fn open_folder(&mut self) -> Result<Arc<Generation>, GenerationError> {
         let shared = Arc::clone(&self.shared);
+        let durability = self.settings.durability;
         let open = || {
             // Record ids start with the store's: none is given out before that is safe.
             shared.identity.make_durable().map_err(GenerationError::Io)?;
-            opening::open(&shared.queue_dir, shared.options.durability, &shared.metrics)
+            opening::open(&shared.queue_dir, durability, &shared.metrics)
         };
         let opened = open().or_else(|error| {
             if !error.is_disk_full() {

@@ -32,7 +32,7 @@ pub(super) enum Room {
 impl Committer {
     /// Whether staged records can be dealt with now; under `block` they wait for room.
     pub(super) fn may_take(&self, state: &State) -> bool {
-        self.shared.options.when_full != WhenFull::Block
+        self.settings.when_full != WhenFull::Block
             || state.stop.is_some()
             || (!self.is_disk_full && self.has_room_for_next(state))
     }
@@ -45,8 +45,8 @@ impl Committer {
 
     fn has_room(&self, state: &State, bytes: u64) -> bool {
         let waiting = state.shelf.waiting_bytes(&state.book).saturating_add(bytes);
-        waiting <= self.shared.quota.waiting_bytes_max
-            && state.shelf.disk_bytes() + bytes + SLACK_BYTES <= self.shared.quota.bytes_max
+        waiting <= self.settings.quota.waiting_bytes_max
+            && state.shelf.disk_bytes() + bytes + SLACK_BYTES <= self.settings.quota.bytes_max
     }
 
     /// Makes room for so many bytes as the policy says.
@@ -55,7 +55,7 @@ impl Committer {
             self.note_disk_full();
         }
         if self.is_disk_full && !self.has_space_again() {
-            return match self.shared.options.when_full {
+            return match self.settings.when_full {
                 WhenFull::Block if self.shared.lock().stop.is_none() => Room::Awaited,
                 // Closing: not acknowledged, so it comes again.
                 WhenFull::Block => Room::Made,
@@ -65,7 +65,7 @@ impl Committer {
             };
         }
         let has_room = self.has_room(&self.shared.lock(), bytes);
-        match self.shared.options.when_full {
+        match self.settings.when_full {
             // It has waited for room before; what is over is one group.
             WhenFull::Block => Room::Made,
             _ if has_room => Room::Made,
@@ -89,7 +89,7 @@ impl Committer {
         if self.is_disk_full {
             return Err(Refusal::DiskFull);
         }
-        let kept_free = self.shared.quota.waiting_bytes_max / 4;
+        let kept_free = self.settings.quota.waiting_bytes_max / 4;
         let has_room = self.has_room(&self.shared.lock(), bytes.saturating_add(kept_free));
         if has_room { Ok(()) } else { Err(Refusal::NoRoom) }
     }
@@ -129,7 +129,7 @@ impl Committer {
         let chunk_end = located.as_ref().map_or(end, |located| located.header.range().end.min(end));
         let numbers = *from..chunk_end;
         *from = numbers.end;
-        let is_overflow = self.shared.options.when_full == WhenFull::DeadLetter;
+        let is_overflow = self.settings.when_full == WhenFull::DeadLetter;
         let mut state = self.shared.lock();
         if state.book.has_in_flight(&numbers) {
             return true;
@@ -152,7 +152,7 @@ impl Committer {
         self.shared.lock().unavailable = Some(why.to_owned());
         if !self.is_disk_full {
             self.is_disk_full = true;
-            error!(sink = %self.shared.sink, policy = ?self.shared.options.when_full, "disk full: queue takes no records");
+            error!(sink = %self.shared.sink, policy = ?self.settings.when_full, "disk full: queue takes no records");
         }
     }
 
@@ -166,7 +166,7 @@ impl Committer {
     /// letters.
     fn has_space_again(&mut self) -> bool {
         let mut has_space = self.shared.ballast.restore_if_room();
-        let policy = self.shared.options.when_full;
+        let policy = self.settings.when_full;
         let may_drop = matches!(policy, WhenFull::DropOldest | WhenFull::DeadLetter);
         // The cursor must be durable before a generation goes, and that needs a database that works.
         if !has_space && may_drop && self.writable().is_ok() {

@@ -20,7 +20,7 @@ pub(super) type Prepared = JoinHandle<Result<Generation, GenerationError>>;
 impl Committer {
     /// Sees to it that the next generation is there when this one is full.
     pub(super) fn rotate_if_full(&mut self, newest: &Arc<Generation>, disk_bytes: u64) {
-        let full = self.shared.quota.generation_bytes;
+        let full = self.settings.quota.generation_bytes;
         if disk_bytes >= full {
             if let Err(error) = self.rotate(newest) {
                 self.give_up(&error);
@@ -76,14 +76,14 @@ impl Committer {
         &self,
         mut newest: Generation,
     ) -> Result<Generation, GenerationError> {
-        if self.shared.options.durability == Durability::Process {
+        if self.settings.durability == Durability::Process {
             newest.sync_on_period()?;
         }
         Ok(newest)
     }
 
-    /// Goes on with another generation, so that the reader can repair this one.
-    pub(super) fn rotate_damaged(&mut self) {
+    /// Goes on with another generation: so that the reader can repair this one, or to be synced as configured.
+    pub(super) fn rotate_now(&mut self) {
         let Some(newest) = self.newest.take() else { return };
         if let Err(error) = self.rotate(&newest) {
             self.give_up(&error);

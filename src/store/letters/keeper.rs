@@ -18,6 +18,7 @@ use crate::metrics::StoreMetrics;
 use crate::name::{RecordId, SinkName};
 use crate::store::StoreError;
 use crate::store::generation::GenerationError;
+use crate::store::pulse::Pulse;
 
 /// Time between attempts to open a database that failed.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
@@ -57,6 +58,8 @@ pub(super) enum Request {
     TakeOut { heads: Vec<DeadLetterHead>, why: Removal, reply: Reply<u64> },
     /// Put one in the place of another.
     Exchange(Box<(DeadLetterHead, DeadLetter)>, Reply<Exchanged>),
+    /// Show that the keeper gets anywhere.
+    GoRound,
 }
 
 /// A letter, and its head as it was found.
@@ -75,6 +78,7 @@ pub(super) struct Append {
 pub(super) struct Keeper {
     dir: PathBuf,
     ledger: Arc<Mutex<Ledger>>,
+    pulse: Arc<Pulse>,
     metrics: StoreMetrics,
     /// `None` without letters, and after an error until it is open again.
     database: Option<Database>,
@@ -88,10 +92,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(dir: PathBuf, ledger: Arc<Mutex<Ledger>>, metrics: StoreMetrics) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        ledger: Arc<Mutex<Ledger>>,
+        pulse: Arc<Pulse>,
+        metrics: StoreMetrics,
+    ) -> Self {
         Self {
             dir,
             ledger,
+            pulse,
             metrics,
             database: None,
             next_letter: 1,
@@ -109,7 +119,9 @@ impl Keeper {
         drop(self.open_existing());
         let mut next = requests.blocking_recv();
         while let Some(request) = next.take() {
+            self.pulse.beat();
             match request {
+                Request::GoRound => {}
                 Request::Append(append) => {
                     let mut group = vec![append];
                     while group.len() < APPENDS_AT_ONCE {
@@ -302,6 +314,8 @@ impl Keeper {
             let why = self.ledger().unavailable.clone();
             return Err(why.unwrap_or_else(|| "waiting to open the database again".to_owned()));
         }
+        let pulse = Arc::clone(&self.pulse);
+        let _long_work = pulse.begin_long_work();
         match Database::open_existing(&self.dir, &self.metrics) {
             Ok(None) => {}
             Ok(Some(database)) => {
@@ -359,6 +373,8 @@ impl Keeper {
             return;
         }
         let Some(database) = self.database.take() else { return };
+        let pulse = Arc::clone(&self.pulse);
+        let _long_work = pulse.begin_long_work();
         match database.rewrite(&self.dir, &self.metrics) {
             Ok(database) => self.take_in(database),
             Err(error) => {

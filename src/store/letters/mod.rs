@@ -29,6 +29,7 @@ pub use operator::{Exchanged, LetterPage, Removal};
 
 use super::StoreError;
 use super::lock::DirLock;
+use super::pulse::{Beat, Pulse};
 use crate::metrics::{DeadLetterSnapshot, StoreMetrics};
 use crate::name::{RecordId, SinkName};
 use keeper::{Append, Keeper, Overflow, Reply, Request};
@@ -49,6 +50,7 @@ pub struct DeadLetters {
 struct Face {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     ledger: Arc<Mutex<Ledger>>,
+    pulse: Arc<Pulse>,
     keeper: Mutex<Option<JoinHandle<()>>>,
     /// The data directory stays locked as long as its letters are open.
     _lock: Arc<DirLock>,
@@ -65,7 +67,8 @@ impl DeadLetters {
         let dir = data_dir.join(FOLDER);
         let ledger = Arc::new(Mutex::new(Ledger::new(bytes_max)));
         let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
-        let keeper = Keeper::new(dir.clone(), Arc::clone(&ledger), metrics);
+        let pulse = Arc::new(Pulse::default());
+        let keeper = Keeper::new(dir.clone(), Arc::clone(&ledger), Arc::clone(&pulse), metrics);
         let thread = thread::Builder::new()
             .name("dead letters".to_owned())
             .spawn(move || keeper.run(receiver))
@@ -73,6 +76,7 @@ impl DeadLetters {
         let face = Face {
             requests: Mutex::new(Some(sender)),
             ledger,
+            pulse,
             keeper: Mutex::new(Some(thread)),
             _lock: lock,
         };
@@ -149,6 +153,16 @@ impl DeadLetters {
         let request = Request::Append(Append { letters, overflow: Overflow::IsRefused, reply });
         self.sender()?.blocking_send(request).map_err(|_| StoreError::Closed)?;
         answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Asks the keeper to go round, and shows how often it has so far.
+    #[must_use]
+    pub fn beat(&self) -> Beat {
+        if let Ok(sender) = self.sender() {
+            // Where there is no room, there is something else to go round for.
+            drop(sender.try_send(Request::GoRound));
+        }
+        self.face.pulse.look()
     }
 
     /// The counts of this moment.

@@ -7,6 +7,7 @@ mod golden;
 mod kill;
 mod letters;
 mod model;
+mod operator;
 mod overload;
 mod power_cut;
 
