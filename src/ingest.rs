@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::future::{BoxFuture, OptionFuture, Shared, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -72,16 +72,83 @@ impl Pending {
     }
 }
 
+/// What ingest is asked for between two groups.
+#[derive(Debug)]
+enum Order {
+    /// Take nothing until `go` says on what to go on, or is dropped.
+    Hold { held: oneshot::Sender<()>, go: oneshot::Receiver<Ingest> },
+    /// Say that it gets anywhere.
+    Answer(oneshot::Sender<()>),
+}
+
+/// Ingest has stopped; the process is going down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ingest has stopped")]
+pub struct Stopped;
+
+/// Steers a running [`run`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Helm(mpsc::Sender<Order>);
+
+/// What [`run`] is steered by.
+#[derive(Debug)]
+pub struct Orders(mpsc::Receiver<Order>);
+
+/// Ingest takes nothing as long as this lives: what sources hand over waits, within the intake's bound. Commits go on.
+#[derive(Debug)]
+pub struct Hold(oneshot::Sender<Ingest>);
+
+impl Helm {
+    /// A helm and what it steers.
+    #[must_use]
+    pub fn new() -> (Self, Orders) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), Orders(receiver))
+    }
+
+    /// Waits until the group at hand is with the queues, and lets no other follow.
+    pub async fn hold(&self) -> Result<Hold, Stopped> {
+        let (held, is_held) = oneshot::channel();
+        let (release, go) = oneshot::channel();
+        self.0.send(Order::Hold { held, go }).await.map_err(|_| Stopped)?;
+        is_held.await.map_err(|_| Stopped)?;
+        Ok(Hold(release))
+    }
+
+    /// Returns once ingest has gone round.
+    pub async fn answer(&self) -> Result<(), Stopped> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(Order::Answer(sender)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+impl Hold {
+    /// Goes on with other rules and queues: the groups before went by the old ones, all others go by these.
+    pub fn go_on_with(self, ingest: Ingest) {
+        // It may be stopping.
+        drop(self.0.send(ingest));
+    }
+}
+
 enum Next {
     Group(usize),
     Settled,
+    Ordered(Order),
+    Released(Option<Ingest>),
     Stop,
 }
 
 /// Runs until `stop` is cancelled or all sources are gone, then waits for the commits under way.
 ///
 /// Events that were received but not yet handed to a queue when it stops are refused: their sources send them again.
-pub async fn run(ingest: Ingest, mut incoming: mpsc::Receiver<Incoming>, stop: CancellationToken) {
+pub async fn run(
+    mut ingest: Ingest,
+    mut incoming: mpsc::Receiver<Incoming>,
+    mut orders: Orders,
+    stop: CancellationToken,
+) {
+    let mut held: Option<oneshot::Receiver<Ingest>> = None;
     let mut group = Vec::with_capacity(GROUP_EVENTS_MAX);
     let mut commits = FuturesUnordered::new();
     let mut refusing = false;
@@ -93,11 +160,22 @@ pub async fn run(ingest: Ingest, mut incoming: mpsc::Receiver<Incoming>, stop: C
                 tell_refusal(&mut refusing, refused);
                 Next::Settled
             }
+            Some(order) = orders.0.recv() => Next::Ordered(order),
+            Some(go) = OptionFuture::from(held.as_mut()) => Next::Released(go.ok()),
             received = incoming.recv_many(&mut group, GROUP_EVENTS_MAX),
-                if commits.len() < GROUPS_IN_FLIGHT_MAX => Next::Group(received),
+                if held.is_none() && commits.len() < GROUPS_IN_FLIGHT_MAX => Next::Group(received),
         };
         match next {
             Next::Settled => {}
+            Next::Ordered(Order::Answer(answer)) => answer.send(()).unwrap_or_default(),
+            Next::Ordered(Order::Hold { held: is_held, go }) => {
+                held = Some(go);
+                is_held.send(()).unwrap_or_default();
+            }
+            Next::Released(replaced) => {
+                held = None;
+                ingest = replaced.unwrap_or(ingest);
+            }
             Next::Group(0) | Next::Stop => break,
             Next::Group(_) => {
                 for pending in ingest.append(group.drain(..)) {

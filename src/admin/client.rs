@@ -11,14 +11,20 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::queues::{DropAnswer, QUEUES_PATH, QueueRow, QueuedRecord, drop_path, records_path};
+use super::reload;
 use super::rules::{self, RuleReport};
 use super::sinks::{self, SinkCommand, SinkSteered};
 use super::tail::{HEARTBEAT, TailQuery};
 use super::{STATUS_PATH, Status};
+use crate::name::SinkName;
 use crate::tail::Line;
 
 /// Longest a local answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest it may take where disks or services are waited for.
+const WORK_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Largest answer read; a status with hundreds of sinks is far below.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -73,9 +79,38 @@ pub async fn steer(
     ask(socket, Method::POST, &sinks::path(sink, command)).await
 }
 
+/// The queues of the process that listens on `socket`.
+pub async fn queues(socket: &Path) -> Result<Vec<QueueRow>, ClientError> {
+    ask(socket, Method::GET, QUEUES_PATH).await
+}
+
+/// Records of a queue from the number `from` on; none when there are no more.
+pub async fn records(
+    socket: &Path,
+    sink: &SinkName,
+    from: u64,
+    records_max: usize,
+) -> Result<Vec<QueuedRecord>, ClientError> {
+    ask_for_work(socket, Method::GET, &records_path(sink, from, records_max)).await
+}
+
+/// Drops records of a queue that came `age` ago or earlier.
+pub async fn drop_records(
+    socket: &Path,
+    sink: &SinkName,
+    age: Duration,
+) -> Result<DropAnswer, ClientError> {
+    ask_for_work(socket, Method::POST, &drop_path(sink, age)).await
+}
+
+/// Has the config reloaded.
+pub async fn reload(socket: &Path, drop_removed: bool) -> Result<reload::Answer, ClientError> {
+    ask_for_work(socket, Method::POST, &reload::path(drop_removed)).await
+}
+
 /// Looks on at the process that listens on `socket`, from the moment that this returns.
 pub async fn tail(socket: &Path, wanted: &TailQuery) -> Result<Lines, ClientError> {
-    let body = in_time(socket, open(socket, Method::GET, &wanted.path())).await?;
+    let body = in_time(socket, ANSWER_TIMEOUT, open(socket, Method::GET, &wanted.path())).await?;
     Ok(Lines { socket: socket.to_owned(), body, rest: Vec::new() })
 }
 
@@ -120,12 +155,26 @@ async fn ask<T: DeserializeOwned>(
     method: Method,
     path: &str,
 ) -> Result<T, ClientError> {
-    let answer = async {
-        let body = Limited::new(open(socket, method, path).await?, ANSWER_BYTES_MAX);
-        let body = body.collect().await.map_err(|error| bad_answer(socket, error.to_string()))?;
-        read(socket, &body.to_bytes())
-    };
-    in_time(socket, answer).await
+    in_time(socket, ANSWER_TIMEOUT, answer(socket, method, path)).await
+}
+
+/// As [`ask`], where disks and services are waited for.
+async fn ask_for_work<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<T, ClientError> {
+    in_time(socket, WORK_TIMEOUT, answer(socket, method, path)).await
+}
+
+async fn answer<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<T, ClientError> {
+    let body = Limited::new(open(socket, method, path).await?, ANSWER_BYTES_MAX);
+    let body = body.collect().await.map_err(|error| bad_answer(socket, error.to_string()))?;
+    read(socket, &body.to_bytes())
 }
 
 fn read<T: DeserializeOwned>(socket: &Path, json: &[u8]) -> Result<T, ClientError> {
@@ -135,11 +184,12 @@ fn read<T: DeserializeOwned>(socket: &Path, json: &[u8]) -> Result<T, ClientErro
 
 async fn in_time<T>(
     socket: &Path,
+    patience: Duration,
     answer: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
-    let seconds = ANSWER_TIMEOUT.as_secs();
+    let seconds = patience.as_secs();
     let late = |_| bad_answer(socket, format!("it took longer than {seconds} s"));
-    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(late)?
+    tokio::time::timeout(patience, answer).await.map_err(late)?
 }
 
 fn bad_answer(socket: &Path, why: String) -> ClientError {

@@ -28,6 +28,11 @@ pub fn notes(status: &Status) -> Vec<Note> {
     for (name, sink) in &status.sinks {
         of_sink(&mut About::new("sink", name, &mut notes), sink);
     }
+    for (name, records) in &status.left_over {
+        let what = format!("{} and no such sink in the config", counted(*records, "record"));
+        let advice = format!("give it a sink again, or: waypost queue drop {name} --older-than 0s");
+        About::new("queue", name, &mut notes).wrong(what, Some(advice));
+    }
     for certificate in &status.certificates {
         of_certificate(&mut notes, certificate);
     }

@@ -7,7 +7,9 @@
 pub mod client;
 mod diagnosis;
 pub mod letters;
+pub mod queues;
 mod refusal;
+pub mod reload;
 pub mod rules;
 pub mod server;
 pub mod sinks;

@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::letters::{self, LetterDesk};
+use super::queues::{self, Queues};
+use super::reload::{self, Reloader};
 use super::rules::{self, RuleReporter};
 use super::sinks::{self, SinkSteerer};
 use super::{SinkStatus, Status, status, tail};
@@ -43,6 +45,10 @@ pub struct Views {
     pub tail: Tail,
     /// For `/v1/dead-letters`.
     pub letters: LetterDesk,
+    /// For `/v1/queues`.
+    pub queues: Queues,
+    /// For `/v1/reload`.
+    pub reloader: Reloader,
 }
 
 impl fmt::Debug for Views {
@@ -117,6 +123,8 @@ pub async fn serve_admin(listener: UnixListener, views: Views, stop: Cancellatio
         .merge(status::routes())
         .merge(rules::routes())
         .merge(sinks::routes())
+        .merge(queues::routes())
+        .merge(reload::routes())
         .merge(tail::routes())
         .merge(letters::routes(views.letters.clone()))
         .with_state(views);

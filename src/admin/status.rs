@@ -38,6 +38,8 @@ pub struct Status {
     pub rules: BTreeMap<String, RuleStatus>,
     /// Every sink, by name.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// Records of queues in the data directory whose sink the config does not have, by the name of the sink.
+    pub left_over: BTreeMap<String, u64>,
     /// What the dead letters of all sinks may take together, in bytes.
     pub dead_letter_bytes_max: u64,
     /// Certificates that the gateway shows to others.

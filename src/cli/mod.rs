@@ -15,7 +15,9 @@ mod init;
 mod input;
 mod logging;
 mod probe;
+mod queue;
 mod receive;
+mod reload;
 mod rule;
 mod run;
 mod sink;
@@ -109,6 +111,11 @@ enum Command {
     /// Look at dead letters, send them again, edit or remove them; also of a gateway that is stopped
     #[command(subcommand, visible_alias = "dlq")]
     DeadLetter(dead_letter::DeadLetterCommand),
+    /// Have a running Waypost read its config file again, and say what has changed
+    Reload(reload::ReloadArguments),
+    /// Look at what waits in the queues, and drop it
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Show the whole path at work in a temporary directory, with the uplink cut in between
     Demo(demo::DemoArguments),
     /// Receive HTTP requests, print them, and misbehave on request: for first steps and tests
@@ -208,6 +215,8 @@ pub fn main() -> ExitCode {
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Sink(command) => sink::sink(&command),
         Command::DeadLetter(command) => dead_letter::dead_letter(&command),
+        Command::Reload(arguments) => reload::reload(&arguments),
+        Command::Queue(command) => queue::queue(&command),
         Command::Rule(command) => rule::rule(&command),
         Command::Events(command) => events::events(&command),
         Command::Template(command) => template::template(&command),

@@ -6,44 +6,51 @@
 
 mod certificates;
 mod faces;
+mod left_over;
 mod letters;
 mod look;
+mod notifier;
 mod opening;
+mod orders;
 mod rates;
+mod reload;
 mod sinks;
 mod sources;
 mod stage;
 mod status_event;
 mod steering;
 mod view;
+mod watchdog;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::admin::Status;
-use crate::admin::server::{ListenError, Views};
+use crate::admin::reload::Reloader;
+use crate::admin::server::ListenError;
 use crate::config::Config;
-use crate::event::EventKind;
-use crate::ingest::{self, Ingest};
-use crate::metrics::{Metrics, QueueReader};
-use crate::name::SinkName;
+use crate::ingest::{self, Helm, Ingest};
+use crate::metrics::{Metrics, RuleMetrics};
+use crate::name::{RuleName, SourceName};
 use crate::rule::Router;
 use crate::source::Intake;
-use crate::store::{DeadLetterReason, Queue, Store, StoreError};
+use crate::store::{Queue, Store, StoreError, StoredQueue};
 use crate::tail::Tail;
 
 use certificates::Certificates;
-use faces::start_faces;
-use look::look_on;
-use opening::{open_queues, open_store};
-use sinks::{start_delivery, watch_threads};
-use sources::{source_contexts, source_health, start_sources};
+use notifier::{Notifier, watchdog_period};
+use opening::{open_queues, open_store, queue_options};
+use orders::{Order, Orders};
+use sinks::Sinks;
+use sources::Sources;
 use stage::Stage;
-use status_event::tell_status;
-use view::{Watched, views};
+use view::Watched;
+use watchdog::Watchdog;
 
 /// Why it did not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,77 +76,131 @@ pub struct TaskFailed {
 /// A running Waypost. Dropping it cuts everything off; [`Running::run_until`] stops in order.
 #[derive(Debug)]
 pub struct Running {
-    sources: Stage,
+    /// Where the config comes from; `None` when it is not from a file.
+    file: Option<PathBuf>,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    sources: Sources,
+    helm: Helm,
     ingest: Stage,
-    delivery: Stage,
+    /// Of the router's rules, in their order.
+    rules: Vec<RuleMetrics>,
+    sinks: Sinks,
+    tail: Tail,
     faces: Stage,
-    threads: Stage,
-    queues: BTreeMap<SinkName, Queue>,
-    views: Views,
+    left_over: Vec<StoredQueue>,
+    /// All of this as it is told.
+    live: watch::Sender<Arc<Watched>>,
+    orders: Orders,
+    received: mpsc::Receiver<Order>,
+    notifier: Notifier,
     started: Instant,
     /// Keeps the lock of the data directory until everything has stopped.
     store: Arc<Store>,
 }
 
-/// Opens the store and starts every task. On `Err` nothing is left running.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+/// Opens the store and starts every task. On `Err` nothing is left running. `file` is where the config was read.
+pub async fn start(config: Config, file: Option<PathBuf>) -> Result<Running, StartError> {
     let started = Instant::now();
+    let notifier = Notifier::from_environment();
     let metrics = Arc::new(Metrics::new());
-    let store = Arc::new(open_store(&config, &metrics).await?);
-    let queues = open_queues(&config, &store).await?;
-    let readers = queues.iter().map(|(sink, queue)| {
-        let queue = queue.clone();
-        let reader: QueueReader = Arc::new(move || queue.snapshot());
-        (sink.clone(), reader)
-    });
-    metrics.register_queues(readers.collect());
-    let dead_letters = store.dead_letters().clone();
-    metrics.register_dead_letters(
-        Arc::new(move || dead_letters.snapshot()),
-        config.sinks.keys(),
-        &DeadLetterReason::ALL.map(DeadLetterReason::label),
-    );
-
-    let threads = watch_threads(&queues);
+    let store = Arc::new(open_store(&config, &metrics, &notifier).await?);
+    let names: Vec<_> = config.sinks.keys().cloned().collect();
+    let opened = open_queues(queue_options(&config, &names), &store).await?;
+    let config = Arc::new(config);
     let tail = Tail::default();
-    let mut delivery = Stage::new("delivery");
-    let sinks = start_delivery(&config, &store, &queues, &metrics, &tail, &mut delivery).await;
-    let router = Router::new(&config.gateway.name, config.sources.keys(), &config.rules);
-    let rules: Vec<_> = router.rules().map(|rule| metrics.rule(rule)).collect();
+    let mut sinks = Sinks::new(&config, &store, &metrics, &tail);
+    sinks.start(opened, &config).await;
+    let (router, rules) = routes(&config, config.sources.keys(), &BTreeMap::new(), &metrics);
     let (intake, incoming) = Intake::bounded(config.gateway.intake_bytes_max);
-    let health = source_health(&config, &metrics);
-    let watched = Arc::new(Watched {
-        gateway: config.gateway.name.clone(),
-        store: Arc::clone(&store),
-        started,
-        config: config.clone(),
-        sources: health.clone(),
-        rules: rules.clone(),
+    let mut sources = Sources::new(&store, &metrics, intake, &tail);
+    let names: Vec<_> = config.sources.keys().cloned().collect();
+    sources.prepare(&names, &router);
+
+    let (orders, received) = orders::channel();
+    let (helm, steered) = Helm::new();
+    let watched = first_view(&config, &store, &metrics, started, &rules);
+    let live = watch::Sender::new(Arc::new(Watched {
+        sources: sources.health(),
+        sinks: sinks.health(),
+        queues: sinks.queues(),
+        ..watched
+    }));
+    faces::show_metrics(&metrics, &live, &store);
+    let views = faces::views(&config, &metrics, &tail, &live, &orders, &store);
+    let faces = faces::start_faces(&config, &views, &live, &sources.intake).await?;
+    metrics.config.note_reload(true);
+    metrics.config_info.show(&config.hash);
+
+    let mut ingest = Stage::new("ingest");
+    let joined =
+        Ingest { router, queues: sinks.queues(), rules: rules.clone(), tail: tail.clone() };
+    ingest.spawn("ingest", |stop| ingest::run(joined, incoming, steered, stop));
+    sources.start(&names, &config);
+    let left_over = Vec::new();
+    let mut running = Running {
+        file,
+        config,
+        metrics,
+        sources,
+        helm,
+        ingest,
+        rules,
         sinks,
-        queues: queues.clone(),
+        tail,
+        faces,
+        left_over,
+        live,
+        orders,
+        received,
+        notifier,
+        started,
+        store,
+    };
+    running.watch();
+    running.look_for_left_over().await;
+    running.show();
+    running.notifier.ready();
+    let gateway = &running.config.gateway.name;
+    info!(version = env!("CARGO_PKG_VERSION"), gateway, "started");
+    Ok(running)
+}
+
+/// What is told of a gateway that has no sources and no sinks yet.
+fn first_view(
+    config: &Arc<Config>,
+    store: &Arc<Store>,
+    metrics: &Metrics,
+    started: Instant,
+    rules: &[RuleMetrics],
+) -> Watched {
+    Watched {
+        gateway: config.gateway.name.clone(),
+        store: Arc::clone(store),
+        started,
+        config: Arc::clone(config),
+        sources: BTreeMap::new(),
+        rules: rules.to_vec(),
+        sinks: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        left_over: Vec::new(),
         rates: Arc::default(),
         certificates: Arc::new(Certificates::new(metrics.certificates.clone())),
         store_metrics: metrics.store.clone(),
-    });
-    metrics.config_info.show(&config.hash);
-    let views = views(&watched, &metrics, &tail);
-    let mut faces = start_faces(&config, &views).await?;
-    faces.spawn("look", |stop| look_on(move || Arc::clone(&watched), stop));
-
-    if let Some(interval) = config.gateway.status_interval
-        && router.wants(EventKind::GatewayStatus)
-    {
-        let (status, intake) = (Arc::clone(&views.status), intake.clone());
-        faces.spawn("gateway.status", |stop| tell_status(move || status(), interval, intake, stop));
     }
-    let contexts = source_contexts(&config, &router, &intake, &tail, &health);
-    let mut ingest = Stage::new("ingest");
-    let joined = Ingest { router, queues: queues.clone(), rules, tail };
-    ingest.spawn("ingest", |stop| ingest::run(joined, incoming, stop));
-    let mut sources = Stage::new("sources");
-    start_sources(&config, contexts, &store, &mut sources);
-    info!(version = env!("CARGO_PKG_VERSION"), gateway = config.gateway.name, "started");
-    Ok(Running { sources, ingest, delivery, faces, threads, queues, views, started, store })
+}
+
+/// The rules of a config for events of these sources, and what counts each rule: those that are `known` go on counting.
+fn routes<'a>(
+    config: &Config,
+    sources: impl Iterator<Item = &'a SourceName>,
+    known: &BTreeMap<RuleName, RuleMetrics>,
+    metrics: &Metrics,
+) -> (Router, Vec<RuleMetrics>) {
+    let router = Router::new(&config.gateway.name, sources, &config.rules);
+    let count = |rule| known.get(rule).cloned().unwrap_or_else(|| metrics.rule(rule));
+    let rules = router.rules().map(count).collect();
+    (router, rules)
 }
 
 /// Shares of a second: what SIGTERM to exit may take, whatever the backlog and the uplink.
@@ -149,51 +210,103 @@ const DELIVERY_STOP: Duration = Duration::from_millis(150);
 const QUEUES_STOP: Duration = Duration::from_millis(250);
 const FACES_STOP: Duration = Duration::from_millis(50);
 
+/// Why it goes on no longer, or what it is to do first.
+enum Next {
+    Stop(&'static str),
+    Failed(TaskFailed),
+    Ordered(Order),
+}
+
 impl Running {
     /// What `waypost status` would show now.
     #[must_use]
     pub fn status(&self) -> Status {
-        (self.views.status)()
+        self.live.borrow().status()
     }
 
-    /// Runs until `stop_requested` resolves (to a word for the log) or a task fails, then stops in order.
+    /// Has the config file read again while [`Self::run_until`] runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.orders.reloader()
+    }
+
+    /// Gives signs of life, and a line of status.
+    fn watch(&mut self) {
+        let watchdog = Watchdog {
+            notifier: self.notifier.clone(),
+            helm: self.helm.clone(),
+            live: self.live.subscribe(),
+            dead_letters: self.store.dead_letters().clone(),
+        };
+        self.faces.spawn("watchdog", |stop| watchdog.run(watchdog_period(), stop));
+    }
+
+    /// Tells what runs now.
+    fn show(&self) {
+        let before = Arc::clone(&self.live.borrow());
+        self.live.send_replace(Arc::new(Watched {
+            config: Arc::clone(&self.config),
+            sources: self.sources.health(),
+            rules: self.rules.clone(),
+            sinks: self.sinks.health(),
+            queues: self.sinks.queues(),
+            left_over: self.left_over.clone(),
+            ..Watched::clone(&before)
+        }));
+    }
+
+    /// Runs until `stop_requested` resolves (to a word for the log) or a task fails, then stops in order. What it is
+    /// ordered in between it does one after the other; stopping does not wait for that.
     pub async fn run_until(
         mut self,
         stop_requested: impl Future<Output = &'static str>,
     ) -> Result<(), TaskFailed> {
-        let ended = tokio::select! {
-            reason = stop_requested => {
-                info!(reason, "stopping");
-                Ok(())
-            }
-            failed = self.sources.failed() => Err(failed),
-            failed = self.ingest.failed() => Err(failed),
-            failed = self.delivery.failed() => Err(failed),
-            failed = self.faces.failed() => Err(failed),
-            failed = self.threads.failed() => Err(failed),
+        let mut stop_requested = std::pin::pin!(stop_requested);
+        let ended = loop {
+            let next = tokio::select! {
+                reason = &mut stop_requested => Next::Stop(reason),
+                failed = self.sources.failed() => Next::Failed(failed),
+                failed = self.ingest.failed() => Next::Failed(failed),
+                failed = self.sinks.failed() => Next::Failed(failed),
+                failed = self.faces.failed() => Next::Failed(failed),
+                Some(order) = self.received.recv() => Next::Ordered(order),
+            };
+            let reason = match next {
+                Next::Stop(reason) => reason,
+                Next::Failed(failed) => break Err(failed),
+                // Cut off at any point it leaves parts that stop as they are.
+                Next::Ordered(order) => tokio::select! {
+                    reason = &mut stop_requested => reason,
+                    () = self.obey(order) => continue,
+                },
+            };
+            info!(reason, "stopping");
+            break Ok(());
         };
         self.stop().await;
         ended
     }
 
     async fn stop(mut self) {
+        self.notifier.stopping();
         self.sources.stop(SOURCES_STOP).await;
         self.ingest.stop(INGEST_STOP).await;
-        self.delivery.stop(DELIVERY_STOP).await;
-        let closing = futures_util::future::join_all(self.queues.values().map(Queue::close));
+        self.sinks.stop_delivery(DELIVERY_STOP).await;
+        let queues = self.sinks.queues();
+        let closing = futures_util::future::join_all(queues.values().map(Queue::close));
         // A queue may have dead letters to write while it closes.
         let closing = async {
             closing.await;
             self.store.dead_letters().close().await;
         };
         let closed = tokio::time::timeout(QUEUES_STOP, closing).await.is_ok();
-        self.threads.stop(FACES_STOP).await;
+        self.sinks.stop_watching(FACES_STOP).await;
         self.faces.stop(FACES_STOP).await;
-        let queued: u64 = self.queues.values().map(|queue| queue.snapshot().queued).sum();
+        let left: u64 = queues.values().map(|queue| queue.snapshot().queued).sum();
         if !closed {
             warn!("a queue was cut off: what it had not committed comes again");
         }
         let uptime_seconds = self.started.elapsed().as_secs();
-        info!(queued, uptime_seconds, "stopped");
+        info!(queued = left, uptime_seconds, "stopped");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::error;
 
+use super::notifier::Notifier;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -15,7 +16,11 @@ use crate::store::{Queue, Store, StoreConfig, StoreError};
 const STORE_DELAY: Duration = Duration::from_secs(1);
 
 /// Opens the data directory. A disk so full that not even its lock can be made is waited for.
-pub(super) async fn open_store(config: &Config, metrics: &Metrics) -> Result<Store, StoreError> {
+pub(super) async fn open_store(
+    config: &Config,
+    metrics: &Metrics,
+    notifier: &Notifier,
+) -> Result<Store, StoreError> {
     let mut told = false;
     loop {
         let store_config = StoreConfig {
@@ -30,6 +35,7 @@ pub(super) async fn open_store(config: &Config, metrics: &Metrics) -> Result<Sto
                     error!(%error, "disk full: waiting for room to make the data directory");
                 }
                 told = true;
+                notifier.starting_takes(10 * STORE_DELAY, "waiting for room on a full disk");
                 tokio::time::sleep(STORE_DELAY).await;
             }
             other => return other,
@@ -37,13 +43,17 @@ pub(super) async fn open_store(config: &Config, metrics: &Metrics) -> Result<Sto
     }
 }
 
-/// Opens all queues at once: repairs of several take as long as the longest.
+/// The queue of each of these sinks that `config` has.
+pub(super) fn queue_options(config: &Config, sinks: &[SinkName]) -> Vec<(SinkName, config::Queue)> {
+    let options = |name: &SinkName| Some((name.clone(), config.sinks.get(name)?.queue.clone()));
+    sinks.iter().filter_map(options).collect()
+}
+
+/// Opens these queues at once: repairs of several take as long as the longest.
 pub(super) async fn open_queues(
-    config: &Config,
+    wanted: Vec<(SinkName, config::Queue)>,
     store: &Arc<Store>,
 ) -> Result<BTreeMap<SinkName, Queue>, StoreError> {
-    let wanted: Vec<(SinkName, config::Queue)> =
-        config.sinks.iter().map(|(name, sink)| (name.clone(), sink.queue.clone())).collect();
     let store = Arc::clone(store);
     blocking(move || {
         let opened = std::thread::scope(|scope| {

@@ -16,9 +16,9 @@ use crate::source::{Custody, Intake};
 /// What the events call their source: the gateway itself.
 const SOURCE: &str = "gateway";
 
-/// Hands an event to the intake every `interval`, first after one, until it is stopped.
+/// Hands an event to the intake every `interval`, first after one, until it is stopped. No status: no event.
 pub(super) async fn tell_status(
-    status: impl Fn() -> Status,
+    status: impl Fn() -> Option<Status>,
     interval: Duration,
     intake: Intake,
     stop: CancellationToken,
@@ -29,7 +29,8 @@ pub(super) async fn tell_status(
     loop {
         let told = async {
             ticks.tick().await;
-            let event = Event::of(source.clone(), UnixMillis::now(), occurrence(&status()));
+            let Some(status) = status() else { return Ok(()) };
+            let event = Event::of(source.clone(), UnixMillis::now(), occurrence(&status));
             intake.submit(event, Custody::none()).await
         };
         // What is dropped was not taken yet; the next one says more.

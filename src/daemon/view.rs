@@ -4,53 +4,46 @@ mod rule;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::certificates::Certificates;
-use super::letters::letter_desk;
 use super::rates::{Counted, RateBook};
-use crate::admin::server::Views;
 use crate::admin::{Rate, SinkStatus, SourceStatus, Status, notes};
 use crate::clock::UnixMillis;
 use crate::config::{Config, MqttSource, MqttTransport, Sink, Source};
-use crate::delivery::SinkHealth;
+use crate::delivery::{SinkHealth, SinkState};
 use crate::event::EventKind;
-use crate::metrics::{DeadLetterCounts, Metrics, Rates, RuleMetrics, StoreMetrics};
+use crate::metrics::{DeadLetterCounts, Rates, RuleMetrics, StoreMetrics};
 use crate::name::{SinkName, SourceName};
 use crate::rule::Rule;
-use crate::source::SourceHealth;
-use crate::store::{Queue, Store};
-use crate::tail::Tail;
+use crate::source::{SourceHealth, SourceState};
+use crate::store::{Queue, Store, StoredQueue};
 use sink::SinkView;
 
 /// Everything a status is read from.
+#[derive(Clone)]
 pub(super) struct Watched {
     pub(super) gateway: String,
     pub(super) store: Arc<Store>,
     pub(super) started: Instant,
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) sources: BTreeMap<SourceName, Arc<SourceHealth>>,
     /// In the order of the config's rules.
     pub(super) rules: Vec<RuleMetrics>,
     pub(super) sinks: BTreeMap<SinkName, Arc<SinkHealth>>,
     pub(super) queues: BTreeMap<SinkName, Queue>,
+    /// Queues in the data directory that have records and no sink.
+    pub(super) left_over: Vec<StoredQueue>,
     pub(super) rates: Arc<RateBook>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) store_metrics: StoreMetrics,
 }
 
-/// What the admin API and the exporter ask.
-pub(super) fn views(watched: &Arc<Watched>, metrics: &Arc<Metrics>, tail: &Tail) -> Views {
-    let (for_status, for_rules, for_steering) =
-        (Arc::clone(watched), Arc::clone(watched), Arc::clone(watched));
-    Views {
-        metrics: Arc::clone(metrics),
-        status: Arc::new(move || for_status.status()),
-        rule: Arc::new(move |name| for_rules.rule_report(name)),
-        steer: Arc::new(move |sink, command| for_steering.steer(sink, command)),
-        tail: tail.clone(),
-        letters: letter_desk(&watched.config, &watched.store, &watched.queues),
+impl fmt::Debug for Watched {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Watched").finish_non_exhaustive()
     }
 }
 
@@ -66,6 +59,11 @@ impl Watched {
             sources: self.source_statuses(),
             rules: self.rule_statuses(),
             sinks: BTreeMap::new(),
+            left_over: self
+                .left_over
+                .iter()
+                .map(|queue| (queue.sink.to_string(), queue.records))
+                .collect(),
             dead_letter_bytes_max: 0,
             certificates: self.certificates.status(),
             config_hash: self.config.hash.clone(),
@@ -81,6 +79,27 @@ impl Watched {
         }
         status.notes = notes(&status);
         status
+    }
+
+    /// Whether a rule wants events of this kind.
+    pub(super) fn wants(&self, kind: EventKind) -> bool {
+        self.config.rules.values().any(|rule| rule.events.contains(&kind))
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn line(&self) -> String {
+        let is_connected = |source: &&Arc<SourceHealth>| source.state().0 == SourceState::Connected;
+        let connected = self.sources.values().filter(is_connected).count();
+        let is_ok = |sink: &&Arc<SinkHealth>| sink.status().word() == SinkState::Ok.word();
+        let working = self.sinks.values().filter(is_ok).count();
+        let queued: u64 = self.queues.values().map(|queue| queue.snapshot().queued).sum();
+        let is_ready = self.queues.values().all(|queue| queue.unavailable().is_none());
+        let ready = if is_ready { "" } else { "not ready: a queue takes no records; " };
+        format!(
+            "{ready}{connected} of {} sources connected, {working} of {} sinks ok, {queued} records queued",
+            self.sources.len(),
+            self.sinks.len()
+        )
     }
 
     /// The status of one sink; `None` when there is no such sink.

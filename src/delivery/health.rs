@@ -179,6 +179,21 @@ impl SinkHealth {
         self.steering.retry_now();
     }
 
+    /// A worker begins, perhaps after another one with other settings: what that said of the sink is over.
+    pub(super) fn begin(&self) {
+        let mut inner = self.lock();
+        inner.status.next_attempt_at = None;
+        inner.status.attempts = 0;
+        inner.status.letters_error = None;
+        self.metrics.retry_delay.set(0.0);
+        if inner.status.state != SinkState::Ok {
+            inner.status.state = SinkState::Ok;
+            inner.status.since = UnixMillis::now();
+            inner.told = Told { state: SinkState::Ok, at: inner.told.at, changes: 0 };
+            self.metrics.set_state(inner.status.word());
+        }
+    }
+
     /// Notes a failure or a recovery.
     pub(super) fn change(&self, standing: Standing, now: Instant) {
         let mut inner = self.lock();

@@ -34,6 +34,9 @@ use crate::units::period_text;
 /// Waits before dead letters that could not be written are tried again.
 const BURY_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
+/// How long a worker that finishes waits for dead letters to be written; their records stay queued otherwise.
+const LETTERS_MAX: Duration = Duration::from_secs(5);
+
 /// Answers applied before the queue is told and the next requests leave.
 const ANSWERS_AT_ONCE_MAX: usize = 64;
 
@@ -58,15 +61,19 @@ pub struct SinkContext {
     pub health: Arc<SinkHealth>,
     /// Who looks on.
     pub tail: Tail,
+    /// Cancelled when the worker shall finish: it sends nothing more and ends when what is in flight has ended.
+    pub finish: CancellationToken,
     /// Cancelled when the worker shall stop.
     pub stop: CancellationToken,
 }
 
 /// Delivers the queue of one sink until it is stopped or the store closes.
 ///
-/// Stops at once, whatever the service does: what is in flight is dropped and stays in the queue. Cancel safe for
+/// When it is told to finish, what is in flight may end, and nothing is sent twice because of that. When it is told to stop it
+/// stops at once, whatever the service does: what is in flight is dropped and stays in the queue. Cancel safe for
 /// the same reason.
 pub async fn run(context: SinkContext) {
+    context.health.begin();
     let mut worker = Worker::new(context);
     worker.follow(now());
     while let Some(happening) = worker.next_happening().await {
@@ -120,13 +127,16 @@ struct Worker {
     requests: RequestCounters,
     request_duration: Histogram,
     delivery_latency: Histogram,
+    finish: CancellationToken,
+    /// When to wait no longer for dead letters, once it is finishing.
+    finish_by: Option<Instant>,
     stop: CancellationToken,
 }
 
 impl Worker {
     fn new(context: SinkContext) -> Self {
         let SinkContext { name, config, client, queue, dead_letters, .. } = context;
-        let SinkContext { store_id, node, health, tail, stop, .. } = context;
+        let SinkContext { store_id, node, health, tail, finish, stop, .. } = context;
         let metrics = &health.metrics;
         let dropped_headers = metrics.headers_dropped.clone();
         let renderer = Renderer::new(&name, &config, &store_id, node, dropped_headers);
@@ -150,6 +160,8 @@ impl Worker {
             followed: Wishes::default(),
             health,
             tail,
+            finish,
+            finish_by: None,
             stop,
         }
     }
@@ -157,6 +169,9 @@ impl Worker {
     /// Sends and reads what is due, then waits. `None` when it is time to stop.
     async fn next_happening(&mut self) -> Option<Happening> {
         let now = now();
+        if self.finish.is_cancelled() {
+            return self.next_to_finish(now).await;
+        }
         self.send(now);
         // What is given back must be before it is read again.
         self.pass_on_effects();
@@ -170,11 +185,29 @@ impl Worker {
             biased;
             () = self.stop.cancelled() => None,
             Ok(()) = self.wishes.changed() => Some(Happening::Steered),
+            () = self.finish.cancelled() => Some(Happening::Look),
             Some(ended) = self.in_flight.next() => Some(Happening::Ended(ended)),
             Some(read) = OptionFuture::from(self.reading.as_mut()) => Some(Happening::Read(read)),
             Some((numbers, reason)) = self.burying.next() => Some(Happening::Buried(numbers, reason)),
             Ok(()) = self.appended.changed(), if wants_records => Some(Happening::Look),
             Some(()) = OptionFuture::from(due) => Some(Happening::Look),
+        }
+    }
+
+    /// As [`Self::next_happening`], sending and reading no more. `None` when nothing is left to wait for.
+    async fn next_to_finish(&mut self, now: Instant) -> Option<Happening> {
+        let by = *self.finish_by.get_or_insert(now + LETTERS_MAX);
+        if self.in_flight.is_empty() && self.burying.is_empty() {
+            return None;
+        }
+        // Requests end by themselves; a disk without room for letters does not.
+        let late = self.in_flight.is_empty().then(|| tokio::time::sleep_until(by.into()));
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            Some(ended) = self.in_flight.next() => Some(Happening::Ended(ended)),
+            Some((numbers, reason)) = self.burying.next() => Some(Happening::Buried(numbers, reason)),
+            Some(()) = OptionFuture::from(late) => None,
         }
     }
 

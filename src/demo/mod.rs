@@ -130,7 +130,7 @@ pub async fn run(script: Script, mut show: impl FnMut(&Progress)) -> Result<Outc
     let mqtt = free_port().await?;
     let config = config(directory.path(), mqtt, uplink.address())?;
     let letters = LetterClient::of_socket(config.gateway.admin_socket.clone());
-    let running = daemon::start(config).await?;
+    let running = daemon::start(config, None).await?;
     let devices = Devices::start(mqtt, script.devices, script.messages_per_second);
 
     let started = Instant::now();

@@ -1,11 +1,13 @@
 //! The config and the certificates that it names.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use prometheus::{GaugeVec, IntGaugeVec, Opts};
+use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts};
 
 use super::queues::float;
 use super::{Builder, VALID};
+use crate::clock::UnixMillis;
 use crate::name::{ConnectorName, SinkName, SourceName};
 
 /// Whose certificate.
@@ -78,5 +80,38 @@ impl ConfigInfo {
     pub fn show(&self, hash: &str) {
         self.0.reset();
         self.0.with_label_values(&[hash]).set(1);
+    }
+}
+
+/// Whether the config file is in use.
+#[derive(Debug, Clone)]
+pub struct ConfigMetrics {
+    reload_successful: IntGauge,
+    reload_timestamp: Gauge,
+}
+
+impl ConfigMetrics {
+    pub(super) fn new(build: &Builder) -> Self {
+        let successful = IntGauge::new(
+            "waypost_config_last_reload_successful",
+            "1 when the config that was read last is in use, 0 when it was wrong or could not be taken over.",
+        );
+        let timestamp = Gauge::new(
+            "waypost_config_last_reload_success_timestamp_seconds",
+            "When the config that is in use was read, in seconds since 1970.",
+        );
+        Self {
+            reload_successful: build.add(successful.expect(VALID)),
+            reload_timestamp: build.add(timestamp.expect(VALID)),
+        }
+    }
+
+    /// Notes that the config was read, or that it was tried; the start counts.
+    pub fn note_reload(&self, is_successful: bool) {
+        self.reload_successful.set(is_successful.into());
+        if is_successful {
+            let now = Duration::from_millis(UnixMillis::now().0);
+            self.reload_timestamp.set(now.as_secs_f64());
+        }
     }
 }

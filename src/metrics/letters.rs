@@ -27,7 +27,8 @@ pub struct DeadLetterCounts {
 /// Counts of all letters, taken in one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterSnapshot {
-    /// Every sink that has letters or had some since the start, also one that the config no longer names.
+    /// Every sink that has letters or had some since the start, also one that the config no longer names; a reader adds those
+    /// that have none.
     pub sinks: BTreeMap<SinkName, DeadLetterCounts>,
     /// Bytes of letters beyond which the oldest go.
     pub letter_bytes_max: u64,
@@ -50,12 +51,7 @@ pub(super) struct DeadLetterCollector {
 }
 
 impl DeadLetterCollector {
-    /// Series of these sinks and reasons exist from the start.
-    pub(super) fn new<'s>(
-        read: DeadLetterReader,
-        sinks: impl Iterator<Item = &'s SinkName>,
-        reasons: &[&str],
-    ) -> Self {
+    pub(super) fn new(read: DeadLetterReader) -> Self {
         let letters = Opts::new("waypost_dead_letters", "Dead letters there are.");
         let bytes = Opts::new("waypost_dead_letter_bytes", "Bytes of dead letters.");
         let limit = Opts::new(
@@ -70,7 +66,7 @@ impl DeadLetterCollector {
             "waypost_dead_letters_purged_total",
             "Dead letters removed by `waypost dead-letter purge`.",
         );
-        let collector = Self {
+        Self {
             collecting: Mutex::new(()),
             read,
             letters: GaugeVec::new(letters, &["sink", "reason"]).expect(VALID),
@@ -78,16 +74,7 @@ impl DeadLetterCollector {
             limit: Gauge::with_opts(limit).expect(VALID),
             dropped: IntCounterVec::new(dropped, &["sink"]).expect(VALID),
             purged: IntCounterVec::new(purged, &["sink"]).expect(VALID),
-        };
-        for sink in sinks {
-            for reason in reasons {
-                collector.letters.with_label_values(&[sink.as_str(), reason]).set(0.0);
-            }
-            collector.bytes.with_label_values(&[sink.as_str()]).set(0.0);
-            collector.dropped.with_label_values(&[sink.as_str()]).inc_by(0);
-            collector.purged.with_label_values(&[sink.as_str()]).inc_by(0);
         }
-        collector
     }
 }
 
@@ -101,6 +88,10 @@ impl Collector for DeadLetterCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = (self.read)();
+        self.letters.reset();
+        self.bytes.reset();
+        self.dropped.reset();
+        self.purged.reset();
         self.limit.set(float(snapshot.letter_bytes_max));
         for (sink, counts) in &snapshot.sinks {
             let label = &[sink.as_str()];

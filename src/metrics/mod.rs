@@ -10,7 +10,6 @@ mod meter;
 mod queues;
 mod rules;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus::core::Collector;
@@ -19,7 +18,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use config::{CertificateMetrics, CertificateOwner, ConfigInfo};
+pub use config::{CertificateMetrics, CertificateOwner, ConfigInfo, ConfigMetrics};
 pub use letters::{DeadLetterCounts, DeadLetterReader, DeadLetterSnapshot};
 pub use meter::{Meter, Rates, SAMPLE_PERIOD};
 pub use queues::{QueueReader, QueueSnapshot};
@@ -160,6 +159,8 @@ pub struct Metrics {
     pub config_info: ConfigInfo,
     /// When certificates expire.
     pub certificates: CertificateMetrics,
+    /// Handles of the config.
+    pub config: ConfigMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -316,6 +317,11 @@ impl Builder {
     }
 }
 
+/// What was not there needs no removal.
+fn gone(removed: prometheus::Result<()>) {
+    drop(removed);
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -338,6 +344,7 @@ impl Metrics {
             store: build.store(),
             config_info: ConfigInfo::new(&build),
             certificates: CertificateMetrics::new(&build),
+            config: ConfigMetrics::new(&build),
             registry: build.0,
         }
     }
@@ -391,19 +398,65 @@ impl Metrics {
         metrics
     }
 
-    /// Shows the counts of all queues, each read in one moment per scrape.
-    pub fn register_queues(&self, readers: BTreeMap<SinkName, QueueReader>) {
-        self.registry.register(Box::new(queues::QueueCollector::new(readers))).expect(VALID);
+    /// Shows a source no more: it is gone.
+    pub fn forget_source(&self, name: &SourceName, problems: &[&'static str]) {
+        let SourceFamilies {
+            received,
+            acknowledged,
+            redelivered,
+            dropped,
+            connected,
+            reconnects,
+            problems: families,
+        } = &self.sources;
+        let name = name.as_str();
+        for family in [received, acknowledged, redelivered, dropped, reconnects] {
+            gone(family.remove_label_values(&[name]));
+        }
+        gone(connected.remove_label_values(&[name]));
+        for reason in problems {
+            gone(families.remove_label_values(&[name, reason]));
+        }
     }
 
-    /// Shows the counts of the dead letters, each series of these sinks and reasons at zero.
-    pub fn register_dead_letters<'s>(
-        &self,
-        read: DeadLetterReader,
-        sinks: impl Iterator<Item = &'s SinkName>,
-        reasons: &[&str],
-    ) {
-        let collector = letters::DeadLetterCollector::new(read, sinks, reasons);
+    /// Shows a rule no more: it is gone.
+    pub fn forget_rule(&self, name: &RuleName) {
+        self.rules.forget(name);
+    }
+
+    /// Shows a sink no more: it is gone.
+    pub fn forget_sink(&self, name: &SinkName) {
+        let SinkFamilies {
+            delivery_latency,
+            request_duration,
+            requests,
+            state,
+            retry_delay,
+            headers_dropped,
+            suspects,
+        } = &self.sinks;
+        let name = name.as_str();
+        gone(delivery_latency.remove_label_values(&[name]));
+        gone(request_duration.remove_label_values(&[name]));
+        gone(retry_delay.remove_label_values(&[name]));
+        gone(headers_dropped.remove_label_values(&[name]));
+        gone(suspects.remove_label_values(&[name]));
+        for class in REQUEST_CLASSES {
+            gone(requests.remove_label_values(&[name, class]));
+        }
+        for one in SINK_STATES {
+            gone(state.remove_label_values(&[name, one]));
+        }
+    }
+
+    /// Shows the counts of all queues, each read in one moment per scrape.
+    pub fn register_queues(&self, read: QueueReader) {
+        self.registry.register(Box::new(queues::QueueCollector::new(read))).expect(VALID);
+    }
+
+    /// Shows the counts of the dead letters.
+    pub fn register_dead_letters(&self, read: DeadLetterReader) {
+        let collector = letters::DeadLetterCollector::new(read);
         self.registry.register(Box::new(collector)).expect(VALID);
     }
 

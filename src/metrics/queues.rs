@@ -37,8 +37,8 @@ pub struct QueueSnapshot {
     pub oldest_age_seconds: f64,
 }
 
-/// Reads the counts of a queue in one moment.
-pub type QueueReader = Arc<dyn Fn() -> QueueSnapshot + Send + Sync>;
+/// Reads the counts of the queues that there are, each queue's in one moment.
+pub type QueueReader = Arc<dyn Fn() -> BTreeMap<SinkName, QueueSnapshot> + Send + Sync>;
 
 /// Metric families, each with what it shows of a snapshot.
 type Shown<F, V, const N: usize> = [(F, fn(&QueueSnapshot) -> V); N];
@@ -47,7 +47,7 @@ type Shown<F, V, const N: usize> = [(F, fn(&QueueSnapshot) -> V); N];
 pub(super) struct QueueCollector {
     /// Two scrapes at once must not both add the same difference.
     collecting: Mutex<()>,
-    readers: BTreeMap<SinkName, QueueReader>,
+    read: QueueReader,
     counters: Shown<IntCounterVec, u64, 4>,
     dead_lettered: IntCounterVec,
     dropped: IntCounterVec,
@@ -103,13 +103,21 @@ fn counters_by_sink() -> Shown<IntCounterVec, u64, 4> {
 }
 
 impl QueueCollector {
-    pub(super) fn new(readers: BTreeMap<SinkName, QueueReader>) -> Self {
+    /// A queue that is gone is not shown, and one that is there again begins anew.
+    fn forget(&self) {
+        self.counters.iter().for_each(|(family, _)| family.reset());
+        self.gauges.iter().for_each(|(family, _)| family.reset());
+        self.dead_lettered.reset();
+        self.dropped.reset();
+    }
+
+    pub(super) fn new(read: QueueReader) -> Self {
         let sink = &["sink"];
         let gauges =
             |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), sink).expect(VALID);
         Self {
             collecting: Mutex::new(()),
-            readers,
+            read,
             counters: counters_by_sink(),
             dead_lettered: counters(
                 "waypost_records_dead_lettered_total",
@@ -158,11 +166,11 @@ impl Collector for QueueCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
-        for (sink, read) in &self.readers {
-            let snapshot = read();
+        self.forget();
+        for (sink, snapshot) in &(self.read)() {
             let label = &[sink.as_str()];
             for (family, value) in &self.counters {
-                set(&family.with_label_values(label), value(&snapshot));
+                set(&family.with_label_values(label), value(snapshot));
             }
             let given_up = [
                 (&self.dead_lettered, &snapshot.dead_lettered),
@@ -174,7 +182,7 @@ impl Collector for QueueCollector {
                 }
             }
             for (family, value) in &self.gauges {
-                family.with_label_values(label).set(value(&snapshot));
+                family.with_label_values(label).set(value(snapshot));
             }
         }
         let counters = self.counters.iter().flat_map(|(family, _)| family.collect());

@@ -132,6 +132,15 @@ impl RuleFamilies {
         }
     }
 
+    /// Takes away the series of a rule that is gone.
+    pub(super) fn forget(&self, name: &RuleName) {
+        super::gone(self.matched.remove_label_values(&[name.as_str()]));
+        super::gone(self.passed.remove_label_values(&[name.as_str()]));
+        for reason in Reason::ALL {
+            super::gone(self.failed.remove_label_values(&[name.as_str(), reason.name()]));
+        }
+    }
+
     /// Handles for a rule, each series at zero.
     pub(super) fn of(&self, name: &RuleName) -> RuleMetrics {
         let failed = Reason::ALL

@@ -236,12 +236,6 @@ impl Router {
         EventKind::ALL.into_iter().filter(wanted).collect()
     }
 
-    /// Whether some rule wants events of this kind, whatever its sources.
-    #[must_use]
-    pub fn wants(&self, kind: EventKind) -> bool {
-        self.rules.iter().any(|rule| rule.kinds.contains(&kind))
-    }
-
     /// The topic filters that `source` must subscribe to so that its rules see what they want: no filter twice, and
     /// none that another one covers, since MQTT 5 brokers may send one copy for each subscription that matches.
     ///

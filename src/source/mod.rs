@@ -14,6 +14,7 @@ mod tls;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, EventKind, MessageIds};
@@ -26,15 +27,22 @@ pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Room, 
 pub use listen::ListenError;
 pub use tls::TlsError;
 
+/// What the rules want from a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Topic filters of messages, without duplicates.
+    pub topics: Vec<TopicFilter>,
+    /// Kinds of event; others need not be made.
+    pub kinds: Vec<EventKind>,
+}
+
 /// What every source is given.
 #[derive(Debug, Clone)]
 pub struct SourceContext {
     /// Its name in the config.
     pub name: SourceName,
-    /// The topic filters that the rules want from it, without duplicates.
-    pub subscriptions: Vec<TopicFilter>,
-    /// The kinds of event that the rules want from it; others need not be made.
-    pub kinds: Vec<EventKind>,
+    /// What the rules want from it; that changes when they do.
+    pub wanted: watch::Receiver<Wanted>,
     /// Where its events go.
     pub intake: Intake,
     /// Mints the id of each message.

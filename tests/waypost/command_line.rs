@@ -48,6 +48,8 @@ fn help_names_every_command_and_nothing_that_does_not_work() {
           graph          Draw sources, rules and sinks, with what flows between them while a Waypost runs
           sink           Pause a sink, let it go on, or end its wait
           dead-letter    Look at dead letters, send them again, edit or remove them; also of a gateway that is stopped [alias: dlq]
+          reload         Have a running Waypost read its config file again, and say what has changed
+          queue          Look at what waits in the queues, and drop it
           demo           Show the whole path at work in a temporary directory, with the uplink cut in between
           receive        Receive HTTP requests, print them, and misbehave on request: for first steps and tests
           rule           Try rules without a broker or a service, and look at their language

@@ -103,6 +103,7 @@ fn status(
         sources,
         rules,
         sinks,
+        left_over: BTreeMap::new(),
         dead_letter_bytes_max: 64 << 20,
         certificates: Vec::new(),
         config_hash: "0123456789abcdef".to_owned(),
@@ -179,6 +180,7 @@ fn trouble() -> Status {
         CertificateStatus { of: "source local".to_owned(), expires_in_seconds: -4000 },
         CertificateStatus { of: "source other".to_owned(), expires_in_seconds: 20 * 86_400 },
     ];
+    status.left_over = BTreeMap::from([("old".to_owned(), 37)]);
     status.notes.clear();
     status.notes = notes(&status);
     status
@@ -232,6 +234,8 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
           -> those that go on failing become dead letters
         * sink picky: 12 dead letters (2 poison, 10 rejected)
           -> waypost dead-letter list --sink picky
+        * queue old: 37 records and no such sink in the config
+          -> give it a sink again, or: waypost queue drop old --older-than 0s
         * sink cloud: its certificate expires in 3 d 11 h
           -> renew the file: it is read again by itself
         * source local: its certificate has expired 1 h 6 min ago

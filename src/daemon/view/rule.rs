@@ -21,7 +21,7 @@ impl Watched {
     }
 
     /// All there is to say of one rule.
-    pub(super) fn rule_report(&self, name: &str) -> Result<RuleReport, Refusal> {
+    pub(in crate::daemon) fn rule_report(&self, name: &str) -> Result<RuleReport, Refusal> {
         let mut rules = self.config.rules.iter().zip(&self.rules);
         let Some(((name, rule), metrics)) = rules.find(|((known, _), _)| known.as_str() == name)
         else {

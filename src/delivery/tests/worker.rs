@@ -58,6 +58,7 @@ impl Rig {
         let health = Arc::new(SinkHealth::new(sink_name(), metrics.sink(&sink_name())));
         let stop = CancellationToken::new();
         let context = SinkContext {
+            finish: CancellationToken::new(),
             name: sink_name(),
             client: client(&config),
             config: Arc::new(config),

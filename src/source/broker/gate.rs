@@ -94,7 +94,7 @@ impl Gate {
     }
 
     fn is_wanted(&self, topic: &Topic) -> bool {
-        self.context.subscriptions.iter().any(|filter| filter.matches(topic))
+        self.context.wanted.borrow().topics.iter().any(|filter| filter.matches(topic))
     }
 
     async fn take(&self, event: Event, is_acknowledged: bool) -> Answer {

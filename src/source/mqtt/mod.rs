@@ -61,8 +61,7 @@ pub async fn run(
 ) {
     let hello = hello(&config, default_client_id);
     let broker = format!("{}:{}", config.host, config.port);
-    let mut session =
-        Session::recall(&context.subscriptions, note, broker, hello.client_id.clone()).await;
+    let mut session = Session::recall(note, broker, hello.client_id.clone()).await;
     let mut versions = Choice::new(config.protocol);
     let mut waits = Waits::default();
     while !context.stop.is_cancelled() {

@@ -40,17 +40,12 @@ pub(super) struct Session {
 
 impl Session {
     /// The session of `client_id` at `broker`, as an earlier process noted it.
-    pub(super) async fn recall(
-        subscriptions: &[TopicFilter],
-        note: SessionNote,
-        broker: String,
-        client_id: String,
-    ) -> Self {
+    pub(super) async fn recall(note: SessionNote, broker: String, client_id: String) -> Self {
         let is_ours = |found: &KnownSession| found.broker == broker && found.client_id == client_id;
         let noted = note.read().await.filter(is_ours);
         let unknown = || KnownSession { broker, client_id, filters: BTreeSet::new() };
         Self {
-            cover: Cover::of(subscriptions),
+            cover: Cover::default(),
             held: noted.clone().unwrap_or_else(unknown),
             note,
             noted,
@@ -78,7 +73,8 @@ impl Session {
         self.repeats_retained = version == Version::V311;
     }
 
-    /// Subscribes on a new connection and says how the source is. Ends only with a failure.
+    /// Subscribes on a new connection, and again when the rules want other filters; says how the source is. Ends only
+    /// with a failure.
     pub(super) async fn subscribe(
         &mut self,
         context: &SourceContext,
@@ -86,6 +82,8 @@ impl Session {
         requests: &Requests,
         grants: mpsc::Receiver<Vec<Grant>>,
     ) -> Failure {
+        let mut wanted_now = context.wanted.clone();
+        self.cover = Cover::of(&wanted_now.borrow_and_update().topics);
         let mut inquiry = Inquiry { context, source, requests, grants, complaints: self.doubled() };
         let mut wanted = self.cover.filters.clone();
         if self.repeats_retained {
@@ -96,11 +94,23 @@ impl Session {
                 Ok(refused) => refused,
                 Err(failure) => return failure,
             };
-            if refused.is_empty() {
-                return std::future::pending().await;
+            let retry = async {
+                if refused.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                sleep(REFUSED_RETRY).await;
+            };
+            tokio::select! {
+                () = retry => wanted = refused.iter().map(|(filter, _)| filter.clone()).collect(),
+                Ok(()) = wanted_now.changed() => {
+                    self.cover = Cover::of(&wanted_now.borrow_and_update().topics);
+                    self.granted.retain(|filter| self.cover.filters.contains(filter));
+                    inquiry.complaints = self.doubled();
+                    wanted = self.cover.filters.clone();
+                    // As the session is the same, these are there.
+                    wanted.retain(|filter| !self.granted.contains(filter));
+                }
             }
-            wanted = refused.into_iter().map(|(filter, _)| filter).collect();
-            sleep(REFUSED_RETRY).await;
         }
     }
 
@@ -240,7 +250,7 @@ impl Inquiry<'_> {
     fn parts_of(&mut self, refused: &mut Vec<Refusal>) -> Vec<TopicFilter> {
         let mut parts = Vec::new();
         refused.retain(|(filter, why)| {
-            let of_this = cover::parts(filter, &self.context.subscriptions);
+            let of_this = cover::parts(filter, &self.context.wanted.borrow().topics);
             if of_this.is_empty() {
                 return true;
             }

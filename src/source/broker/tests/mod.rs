@@ -24,7 +24,7 @@ use crate::config::{BrokerSource, Listener};
 use crate::event::{EventKind, MessageIds};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
-use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth};
+use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, Wanted};
 use crate::topic::TopicFilter;
 
 /// A broker that serves, and the other end of its intake.
@@ -114,8 +114,11 @@ pub(super) fn context(subscriptions: &[&str]) -> (SourceContext, mpsc::Receiver<
     let metrics = Metrics::new().source(&name, &Problem::ALL.map(Problem::reason));
     let context = SourceContext {
         name: name.clone(),
-        subscriptions: subscriptions.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
-        kinds: vec![EventKind::MessagePublish],
+        wanted: tokio::sync::watch::Sender::new(Wanted {
+            topics: subscriptions.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
+            kinds: vec![EventKind::MessagePublish],
+        })
+        .subscribe(),
         intake,
         ids: Arc::new(MessageIds::new()),
         health: Arc::new(SourceHealth::new(name, metrics)),

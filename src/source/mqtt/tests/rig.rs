@@ -13,7 +13,7 @@ use crate::config::{MqttProtocol, MqttSource, MqttTransport, TlsClient};
 use crate::event::{Event, EventKind, MessageIds, Qos};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
-use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, SourceState};
+use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, SourceState, Wanted};
 use crate::store::SessionNote;
 use crate::topic::TopicFilter;
 
@@ -78,8 +78,11 @@ impl Rig {
         let stop = CancellationToken::new();
         let context = SourceContext {
             name,
-            subscriptions: filters.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
-            kinds: vec![EventKind::MessagePublish],
+            wanted: tokio::sync::watch::Sender::new(Wanted {
+                topics: filters.iter().map(|text| TopicFilter::new(text).unwrap()).collect(),
+                kinds: vec![EventKind::MessagePublish],
+            })
+            .subscribe(),
             intake,
             ids: Arc::new(MessageIds::new()),
             health: health.clone(),
