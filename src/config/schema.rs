@@ -354,7 +354,8 @@ fn docs(types: &BTreeMap<String, String>) -> BTreeMap<String, Doc> {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.')
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '.'))
 }
 
 /// The value of `key = value` on one line.
