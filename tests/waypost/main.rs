@@ -29,6 +29,7 @@ mod events;
 mod exporter;
 mod first_steps;
 mod full_disk;
+mod fuzz;
 mod imports;
 mod machine;
 mod overload;
