@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
+use super::events::Teller;
 use super::peers::{Peer, Peers, Token};
 use super::prompt::Prompt;
 use crate::source::{Problem, SourceHealth, SourceState};
@@ -43,6 +44,7 @@ const CHUNK: usize = 16 * 1024;
 pub(super) struct Front {
     broker: SocketAddr,
     peers: Arc<Peers>,
+    teller: Arc<Teller>,
     health: Arc<SourceHealth>,
     connections_max: usize,
     connections: Arc<Semaphore>,
@@ -55,6 +57,7 @@ impl Front {
     pub(super) fn new(
         broker: SocketAddr,
         peers: Arc<Peers>,
+        teller: Arc<Teller>,
         health: Arc<SourceHealth>,
         connections_max: usize,
     ) -> Self {
@@ -62,6 +65,7 @@ impl Front {
         Self {
             broker,
             peers,
+            teller,
             health,
             connections_max,
             connections: Arc::new(Semaphore::new(connections_max)),
@@ -89,10 +93,11 @@ impl Front {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            if let Some(place) = self.place() {
-                let serve = Arc::clone(&self).serve(device, address, tls.clone(), place);
-                tokio::spawn(serve);
-            }
+            // The address that the device dialled: the listener's may be any of this machine.
+            let entrance = device.local_addr().or_else(|_| listener.local_addr());
+            let (Some(place), Ok(entrance)) = (self.place(), entrance) else { continue };
+            let known = self.peers.register(address, entrance);
+            tokio::spawn(Arc::clone(&self).serve(device, known, tls.clone(), place));
         }
     }
 
@@ -120,11 +125,10 @@ impl Front {
     async fn serve(
         self: Arc<Self>,
         device: TcpStream,
-        address: SocketAddr,
+        (token, peer): (Token, Arc<Peer>),
         tls: Option<TlsAcceptor>,
         place: OwnedSemaphorePermit,
     ) {
-        let (token, peer) = self.peers.register(address);
         let served = self.connect(device, tls, token, &peer).await;
         if let Err(problem) = served {
             self.health.count(problem);
@@ -132,6 +136,7 @@ impl Front {
         peer.leave();
         self.peers.part(token);
         self.give_back(place);
+        self.teller.gone(token.address(), &peer).await;
     }
 
     async fn connect(
@@ -219,6 +224,9 @@ impl Front {
                 repeats += 1;
                 continue;
             }
+            if let Some(code) = refusal(&answer) {
+                self.teller.refused(peer, code).await;
+            }
             device_writes.write_all(&answer).await?;
             device_writes.flush().await?;
             return Ok(Some(broker));
@@ -230,6 +238,14 @@ impl Front {
 /// Short enough for its length to be one byte: rmqtt adds no properties to it.
 fn is_unavailable(answer: &[u8]) -> bool {
     matches!(answer, [0x20, _, _, 0x03 | 0x88, ..])
+}
+
+/// The code of a CONNACK that lets nobody in.
+fn refusal(answer: &[u8]) -> Option<u8> {
+    match answer {
+        [0x20, _, _, code, ..] if *code > 0 => Some(*code),
+        _ => None,
+    }
 }
 
 /// Ends when the broker has closed, or has had its time to do so after the device has.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rmqtt::types::{Id, Publish, QoS};
 
+use super::events::Tag;
 use super::translate;
 use crate::event::Event;
 use crate::source::{Custody, Problem, SourceContext, SourceHealth, Verdict};
@@ -47,7 +48,8 @@ impl Gate {
         &self.context.health
     }
 
-    /// Takes custody of a message that the client `id` published from `address`, and says what to answer.
+    /// Takes custody of a message that the client `id` published from `address`, and says what to answer. `tag` is what
+    /// the message goes by, where it is told of again later.
     ///
     /// Dropping the future refuses nothing that was handed over already: the event may become durable, and the
     /// device, which got no answer, sends it again.
@@ -56,6 +58,7 @@ impl Gate {
         id: &Id,
         address: Option<SocketAddr>,
         publish: &Publish,
+        tag: Option<Tag>,
     ) -> Answer {
         let Ok(topic) = Topic::new(&publish.topic) else {
             self.context.health.count(Problem::Protocol);
@@ -67,11 +70,11 @@ impl Gate {
             metrics.redelivered.inc();
         }
         let answer = if self.is_wanted(&topic) {
-            let event = translate::event(&self.context, id, address, topic, publish);
+            let event = translate::event(&self.context, id, address, topic, publish, tag);
             self.take(event, publish.qos != QoS::AtMostOnce).await
         } else {
             if let Some(audience) = self.context.tail.audience() {
-                let event = translate::event(&self.context, id, address, topic, publish);
+                let event = translate::event(&self.context, id, address, topic, publish, tag);
                 tail::tell_of_unwanted(&audience, &event);
             }
             Answer::Acknowledge
@@ -88,8 +91,14 @@ impl Gate {
 
     /// Takes a will that the broker publishes for a client that is gone. Nobody waits for an answer, so all
     /// that can be done for a will that is not safe is to count it.
-    pub(super) async fn will(&self, id: &Id, address: Option<SocketAddr>, publish: &Publish) {
-        let Answer::NotStored = self.publish(id, address, publish).await else { return };
+    pub(super) async fn will(
+        &self,
+        id: &Id,
+        address: Option<SocketAddr>,
+        publish: &Publish,
+        tag: Option<Tag>,
+    ) {
+        let Answer::NotStored = self.publish(id, address, publish, tag).await else { return };
         self.context.health.metrics.dropped.inc();
     }
 

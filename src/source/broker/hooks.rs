@@ -13,15 +13,17 @@ use rmqtt::types::{
 };
 
 use super::access;
+use super::events::Teller;
 use super::gate::{Answer, Gate};
 use super::peers::Peers;
 use super::users::{Admission, Users};
 use crate::access::Client;
 use crate::config::AccessRule;
+use crate::event::EventKind;
 use crate::source::Problem;
 use crate::topic::{Topic, TopicFilter};
 
-/// The questions that are answered here.
+/// The questions that are answered here, whatever else is told.
 const QUESTIONS: [Type; 5] = [
     Type::ClientAuthenticate,
     Type::ClientDisconnected,
@@ -34,6 +36,7 @@ const QUESTIONS: [Type; 5] = [
 #[derive(Debug)]
 pub(super) struct House {
     pub(super) gate: Gate,
+    pub(super) teller: Arc<Teller>,
     pub(super) users: Users,
     pub(super) access: Vec<AccessRule>,
     pub(super) peers: Arc<Peers>,
@@ -44,7 +47,7 @@ struct Hooks(Arc<House>);
 
 /// Has rmqtt ask us from now on.
 pub(super) async fn install(register: &dyn Register, house: Arc<House>) {
-    for question in QUESTIONS {
+    for question in QUESTIONS.into_iter().chain(house.teller.questions()) {
         register.add(question, Box::new(Hooks(Arc::clone(&house)))).await;
     }
     register.start().await;
@@ -59,7 +62,7 @@ impl Handler for Hooks {
                 HookResult::AuthResult(house.connect(connect).await)
             }
             Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
-                match house.subscribe(session, subscribe) {
+                match house.subscribe(session, subscribe).await {
                     None => return (true, earlier),
                     Some(refusal) => HookResult::SubscribeAclResult(refusal),
                 }
@@ -67,26 +70,78 @@ impl Handler for Hooks {
             Parameter::MessagePublishCheckAcl(session, publish) => {
                 HookResult::PublishAclResult(house.publish(session, publish).await)
             }
-            Parameter::ClientDisconnected(_, reason) => {
+            Parameter::ClientDisconnected(session, reason) => {
                 if let Some(problem) = problem(reason) {
                     house.gate.health().count(problem);
                 }
+                house.teller.disconnected(session, reason).await;
                 return (true, earlier);
             }
-            // Wills are published without the question above; whether they may be was asked at CONNECT.
-            Parameter::MessagePublish(_, from, publish)
-                if matches!(from.typ(), FromType::LastWill) =>
-            {
-                house.will(&from.id, publish).await;
+            Parameter::MessagePublish(_, from, publish) => {
+                let tagged = house.teller.tagged(publish);
+                // Wills are published without the question above; whether they may be was asked at CONNECT.
+                if matches!(from.typ(), FromType::LastWill) {
+                    house.will(&from.id, tagged.as_ref().unwrap_or(publish)).await;
+                }
+                match tagged {
+                    Some(tagged) => HookResult::Publish(tagged),
+                    None => return (true, earlier),
+                }
+            }
+            told => {
+                house.tell(told).await;
                 return (true, earlier);
             }
-            _ => return (true, earlier),
         };
         (false, Some(answer))
     }
 }
 
 impl House {
+    /// What is asked only because some rule wants to know.
+    async fn tell(&self, parameter: &Parameter<'_>) {
+        let teller = &self.teller;
+        match parameter {
+            Parameter::ClientConnect(connect) => teller.connect(connect).await,
+            Parameter::SessionCreated(session) => teller.session_created(&session.id).await,
+            Parameter::ClientConnected(session) => teller.connected(session).await,
+            Parameter::SessionTerminated(session, reason) => {
+                teller.session_terminated(session, reason).await;
+            }
+            Parameter::ClientKeepalive(session, is_ping) => {
+                teller.after_packet(session, *is_ping).await;
+            }
+            Parameter::ClientSubscribe(session, subscribe) => {
+                teller.subscribe(EventKind::ClientSubscribe, &session.id, subscribe).await;
+            }
+            Parameter::SessionSubscribed(session, subscribe) => {
+                teller.subscribe(EventKind::SessionSubscribed, &session.id, subscribe).await;
+            }
+            Parameter::ClientUnsubscribe(session, unsubscribe) => {
+                teller.unsubscribe(session, unsubscribe).await;
+            }
+            Parameter::SessionUnsubscribed(session, unsubscribe) => {
+                teller.unsubscribed(session, unsubscribe).await;
+            }
+            Parameter::MessageDelivered(session, from, publish) => {
+                teller.reaches(EventKind::MessageDelivered, &session.id, from, publish).await;
+            }
+            Parameter::MessageAcked(session, from, publish) => {
+                teller.reaches(EventKind::MessageAcked, &session.id, from, publish).await;
+            }
+            Parameter::MessageDropped(to, from, publish, reason) => {
+                teller.dropped(to.as_ref(), from, publish, reason).await;
+            }
+            Parameter::MessageNonsubscribed(from) => teller.no_subscribers(from).await,
+            _ => {}
+        }
+    }
+
+    /// What decides whether a client may do something, in EMQX's words.
+    fn authz_source(&self) -> &'static str {
+        if self.access.is_empty() { "default" } else { "file" }
+    }
+
     async fn connect(&self, connect: &ConnectInfo) -> AuthResult {
         // What does not come through the front is nobody: another program on this machine.
         let Some(peer) = self.peers.find(connect.id().remote_addr) else {
@@ -96,6 +151,7 @@ impl House {
         let username = connect.username().map(|name| &**name);
         let refusal = match self.users.admit(username, password, &peer).await {
             Admission::Granted if self.may_leave_will(connect) => {
+                self.teller.authenticated(connect, None).await;
                 // Never a superuser: those skip the question that takes custody.
                 return AuthResult::Allow(false, None);
             }
@@ -108,6 +164,11 @@ impl House {
             }
         };
         self.gate.health().count(Problem::NotAuthorized);
+        let word = match refusal {
+            AuthResult::BadUsernameOrPassword => "bad_username_or_password",
+            _ => "not_authorized",
+        };
+        self.teller.authenticated(connect, Some(word)).await;
         refusal
     }
 
@@ -121,13 +182,20 @@ impl House {
     }
 
     /// `None` when the subscription is granted.
-    fn subscribe(&self, session: &Session, subscribe: &Subscribe) -> Option<SubscribeAclResult> {
-        let filter = &subscribe.topic_filter;
+    async fn subscribe(
+        &self,
+        session: &Session,
+        subscribe: &Subscribe,
+    ) -> Option<SubscribeAclResult> {
+        let (id, filter) = (&session.id, &subscribe.topic_filter);
         let reason = if TopicFilter::new(filter).is_err() {
             SubscribeAckReason::TopicFilterInvalid
-        } else if access::may_subscribe(&self.access, client(&session.id), filter) {
-            return None;
         } else {
+            let may = access::may_subscribe(&self.access, client(id), filter);
+            self.teller.authorized(id, "subscribe", filter, self.authz_source(), may).await;
+            if may {
+                return None;
+            }
             SubscribeAckReason::NotAuthorized
         };
         self.gate.health().count(Problem::SubscriptionRefused);
@@ -135,14 +203,21 @@ impl House {
     }
 
     async fn publish(&self, session: &Session, publish: &Publish) -> PublishAclResult {
-        let answer = if access::may_publish(&self.access, client(&session.id), &publish.topic) {
-            self.gate.publish(&session.id, self.address(&session.id), publish).await
+        let (id, topic) = (&session.id, &publish.topic);
+        let may = access::may_publish(&self.access, client(id), topic);
+        self.teller.authorized(id, "publish", topic, self.authz_source(), may).await;
+        let answer = if may {
+            let tag = self.teller.tag(publish);
+            self.gate.publish(id, self.address(id), publish, tag).await
         } else {
             self.gate.health().count(Problem::NotAuthorized);
             Answer::NotAllowed
         };
         let (reason, text) = match answer {
-            Answer::Acknowledge => return PublishAclResult::allow(),
+            Answer::Acknowledge => {
+                self.teller.goes_out(id, publish);
+                return PublishAclResult::allow();
+            }
             Answer::NotStored => (PublishAckReason::QuotaExceeded, "the message was not stored"),
             Answer::NotAllowed => (PublishAckReason::NotAuthorized, "not allowed by access rules"),
             Answer::InvalidTopic => (PublishAckReason::TopicNameInvalid, "not a topic name"),
@@ -154,7 +229,8 @@ impl House {
     }
 
     async fn will(&self, id: &Id, publish: &Publish) {
-        self.gate.will(id, self.address(id), publish).await;
+        self.gate.will(id, self.address(id), publish, self.teller.tag(publish)).await;
+        self.teller.goes_out(id, publish);
     }
 
     fn address(&self, id: &Id) -> Option<std::net::SocketAddr> {

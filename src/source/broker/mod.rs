@@ -10,6 +10,7 @@
 //! every task that rmqtt has started.
 
 mod access;
+mod events;
 mod front;
 mod gate;
 mod hooks;

@@ -11,16 +11,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::events::Notes;
+
 /// A connection from outside.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// The device's address.
     pub(super) address: SocketAddr,
+    /// Where it came in.
+    pub(super) entrance: SocketAddr,
+    notes: Mutex<Notes>,
     left: AtomicBool,
     hang_up: CancellationToken,
 }
 
 impl Peer {
+    /// What is to be told of it later.
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes the connection without an answer.
     pub(super) fn hang_up(&self) {
         self.hang_up.cancel();
@@ -66,14 +76,16 @@ impl Peers {
         Self { gone_max, known: Mutex::default() }
     }
 
-    /// Makes `address` known under a fresh token.
-    pub(super) fn register(&self, address: SocketAddr) -> (Token, Arc<Peer>) {
+    /// Makes the device at `address`, which came in at `entrance`, known under a fresh token.
+    pub(super) fn register(&self, address: SocketAddr, entrance: SocketAddr) -> (Token, Arc<Peer>) {
         let mut random = [0; 18];
         getrandom::fill(&mut random).expect("the kernel gives random bytes");
         let [ip @ .., high, low] = random;
         let token = SocketAddr::from((Ipv6Addr::from(ip), u16::from_be_bytes([high, low])));
         let peer = Arc::new(Peer {
             address,
+            entrance,
+            notes: Mutex::default(),
             left: AtomicBool::new(false),
             hang_up: CancellationToken::new(),
         });
@@ -103,6 +115,11 @@ impl Peers {
 }
 
 impl Token {
+    /// What rmqtt takes for the address of the connection.
+    pub(super) const fn address(self) -> SocketAddr {
+        self.0
+    }
+
     /// A PROXY protocol header, version 2, that names the token as the source of a TCP connection over IPv6.
     pub(super) fn proxy_header(self) -> Vec<u8> {
         let ip = match self.0.ip() {

@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::events::Teller;
 use super::front::Front;
 use super::gate::Gate;
 use super::hooks::House;
@@ -103,14 +104,16 @@ impl Broker {
         let inner_address =
             inner.local_addr().map_err(|source| BrokerError::Inner { source: source.into() })?;
         let peers = Arc::new(Peers::new(config.connections_max.get()));
+        let teller = Arc::new(Teller::new(context.clone(), Arc::clone(&peers), INFLIGHT_MAX.get()));
         let house = Arc::new(House {
+            teller: Arc::clone(&teller),
             gate: Gate::new(context.clone()),
             users: Users::new(config),
             access: config.access.clone(),
             peers: Arc::clone(&peers),
         });
         let health = Arc::clone(&context.health);
-        let front = Front::new(inner_address, peers, health, config.connections_max.get());
+        let front = Front::new(inner_address, peers, teller, health, config.connections_max.get());
         let retained = Retained::new(config.retained_messages_max, Arc::clone(&context.health));
         let setup = set_up(inner, config.connections_max.get(), retained, house);
         let server = runtime.handle.spawn(setup);

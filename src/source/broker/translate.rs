@@ -5,21 +5,27 @@ use std::sync::Arc;
 
 use rmqtt::types::{Id, Publish, QoS};
 
+use super::events::Tag;
 use crate::clock::UnixMillis;
 use crate::event::{Event, Message, PublishProperties, Qos};
 use crate::source::SourceContext;
 use crate::topic::Topic;
 
-/// The event of a message that the client `id` published to `topic` from `address`.
+/// The event of a message that the client `id` published to `topic` from `address`, with the tag that it goes by.
 pub(super) fn event(
     context: &SourceContext,
     id: &Id,
     address: Option<SocketAddr>,
     topic: Topic,
     publish: &Publish,
+    tag: Option<Tag>,
 ) -> Event {
+    let (id_of_message, received_at) = match tag {
+        Some(tag) => (tag.id, tag.received_at),
+        None => (context.ids.mint(), UnixMillis::now()),
+    };
     let message = Message {
-        id: context.ids.mint(),
+        id: id_of_message,
         topic,
         payload: publish.payload.clone(),
         qos: qos(publish.qos),
@@ -30,10 +36,10 @@ pub(super) fn event(
         peer: address,
         properties: properties(publish),
     };
-    Event::published(context.name.clone(), UnixMillis::now(), message)
+    Event::published(context.name.clone(), received_at, message)
 }
 
-fn qos(qos: QoS) -> Qos {
+pub(super) const fn qos(qos: QoS) -> Qos {
     match qos {
         QoS::AtMostOnce => Qos::AtMostOnce,
         QoS::AtLeastOnce => Qos::AtLeastOnce,
@@ -41,7 +47,7 @@ fn qos(qos: QoS) -> Qos {
     }
 }
 
-fn properties(publish: &Publish) -> Option<Box<PublishProperties>> {
+pub(super) fn properties(publish: &Publish) -> Option<Box<PublishProperties>> {
     let wire = publish.properties.as_ref()?;
     let properties = PublishProperties {
         // rmqtt does not tell an absent indicator from 0; both mean "bytes".

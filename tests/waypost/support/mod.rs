@@ -2,11 +2,13 @@
 
 pub mod certificates;
 pub mod device;
+pub mod flask;
 pub mod http;
 pub mod http2;
 pub mod link;
 pub mod metrics;
 pub mod mosquitto;
+pub mod mqtt_js;
 pub mod proxy;
 pub mod sinks;
 pub mod small_disk;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::client::PATIENCE;
 use super::tls::Certificates;
 use super::{Problem, SourceHealth, context, until};
+use crate::source::broker::events::Teller;
 use crate::source::broker::front::Front;
 use crate::source::broker::peers::Peers;
 use crate::source::tls;
@@ -24,7 +25,8 @@ async fn front(tls: Option<tokio_rustls::TlsAcceptor>) -> (SocketAddr, Arc<Sourc
     let (context, _) = context(&["#"]);
     let peers = Arc::new(Peers::new(8));
     let broker = mute.local_addr().unwrap();
-    let front = Front::new(broker, peers, Arc::clone(&context.health), 8);
+    let teller = Arc::new(Teller::new(context.clone(), Arc::clone(&peers), 8));
+    let front = Front::new(broker, peers, teller, Arc::clone(&context.health), 8);
     let front = Arc::new(front.with_admission_max(ADMISSION));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
