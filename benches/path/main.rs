@@ -16,6 +16,8 @@
 )]
 
 mod backlog;
+#[cfg(feature = "broker")]
+mod devices;
 mod gateway;
 mod job;
 mod light;
@@ -79,6 +81,9 @@ enum Job {
     Bytes,
     /// 1, 8 and 64 sinks.
     Sinks,
+    /// 50 devices at the embedded broker at full speed; 2,000 that say nothing.
+    #[cfg(feature = "broker")]
+    Broker,
     /// What the machine gives to programs that do much less.
     Machine,
     /// All of them.
@@ -100,6 +105,10 @@ fn main() -> ExitCode {
     }
     if wants(Job::Single) {
         single::measure(&mut report, arguments.messages, arguments.runs);
+    }
+    #[cfg(feature = "broker")]
+    if wants(Job::Broker) {
+        devices::measure(&mut report, arguments.messages, arguments.runs);
     }
     if wants(Job::Light) {
         light::measure(&mut report, arguments.seconds);
