@@ -276,6 +276,7 @@ impl Store {
                 staged: VecDeque::new(),
                 staged_bytes: 0,
                 is_committer_idle: false,
+                company_left: None,
                 stop: None,
                 settings: quota::Settings::of(options, self.generation_bytes_max),
                 is_committing: false,

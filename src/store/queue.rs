@@ -130,6 +130,7 @@ impl Queue {
         }
         let bytes = records_bytes(&records);
         state.staged_bytes += bytes;
+        shared.count_company(&mut state, records.len());
         state.staged.push_back(Staged { records, bytes, urgency, receipt });
         shared.wake_committer_if_idle(&state);
         receiver

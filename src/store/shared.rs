@@ -59,6 +59,8 @@ pub(super) struct State {
     pub staged_bytes: usize,
     /// The committer waits for anything at all to come.
     pub is_committer_idle: bool,
+    /// The committer waits for so many records more, and for none after them.
+    pub company_left: Option<usize>,
     pub stop: Option<Stop>,
     /// Taken over by the committer with its next round.
     pub settings: Settings,
@@ -118,6 +120,15 @@ impl Shared {
         snapshot.bytes_max = state.settings.quota.bytes_max;
         snapshot.available = state.unavailable.is_none();
         snapshot
+    }
+
+    /// So many records have come. Wakes the committer with the last that it waits for.
+    pub(super) fn count_company(&self, state: &mut State, records: usize) {
+        let Some(left) = state.company_left.as_mut() else { return };
+        *left = left.saturating_sub(records);
+        if *left == 0 {
+            self.wake.notify_one();
+        }
     }
 
     /// Something was settled or released: the committer has a cursor to write, or room to look for.

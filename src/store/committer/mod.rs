@@ -9,6 +9,7 @@ mod overflow;
 mod room;
 mod rotation;
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -223,17 +224,28 @@ impl Committer {
         let window = self.pace.window();
         let started = Instant::now();
         let mut state = self.shared.lock();
-        while state.stop.is_none() && started.elapsed() < window {
+        while state.stop.is_none() && !window.is_zero() {
+            if started.elapsed() >= window {
+                self.pace.note_steady();
+                break;
+            }
             let waiting = state.staged.len();
+            state.company_left = self.pace.company_left(records_of(&state.staged));
+            if state.company_left == Some(0) {
+                self.pace.note_complete();
+                break;
+            }
             if waiting >= GROUP_RECORDS_MAX || state.staged_bytes >= self.group_bytes_max() {
                 break;
             }
             let wait = self.shared.wake.wait_timeout(state, self.pace.quiet());
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
             if state.staged.len() == waiting {
+                self.pace.note_quiet(records_of(&state.staged));
                 break;
             }
         }
+        state.company_left = None;
         let mut group = Vec::new();
         let (mut records, mut bytes) = (0, 0);
         while let Some(staged) = state.staged.front() {
@@ -448,6 +460,10 @@ enum Refusal {
 }
 
 /// The replayed records among what is staged.
+fn records_of(staged: &VecDeque<Staged>) -> usize {
+    staged.iter().map(|staged| staged.records.len()).sum()
+}
+
 fn take_replays(state: &mut State) -> Vec<Staged> {
     let is_replay = |staged: &Staged| staged.urgency == Urgency::Replay;
     if !state.staged.iter().any(is_replay) {
