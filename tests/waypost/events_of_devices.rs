@@ -224,11 +224,11 @@ fn a_message_is_told_of_on_its_whole_way_under_one_id() {
     let events = r#"["message.publish", "message.delivered", "message.acked", "message.dropped", "session.subscribed", "client.check_authz_complete"]"#;
     let rig = Rig::start("access = [{ allow = true }]", events);
     let subscriber = Subscriber::start(rig.mqtt, &["-i", "sub", "-t", "t/#", "-t", "$share/g/x"]);
-    let subscribed = || {
+    let filters_told = || {
         let records = named(&rig, "session.subscribed");
         records.iter().map(|it| it["topic"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let filters = eventually("both filters", subscribed, |filters| filters.len() == 2);
+    let filters = eventually("both filters", filters_told, |filters| filters.len() == 2);
     assert_eq!(filters, ["t/#", "$share/g/x"]);
     let message = ["-V", "5", "-q", "2", "-i", "pub", "-t", "t/1", "-m", "hello"];
     assert!(mosquitto_pub(rig.mqtt, &message));

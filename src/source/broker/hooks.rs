@@ -45,10 +45,25 @@ pub(super) struct House {
 /// One handler for all questions.
 struct Hooks(Arc<House>);
 
-/// Has rmqtt ask us from now on.
-pub(super) async fn install(register: &dyn Register, house: Arc<House>) {
+/// Has rmqtt ask us from now on, and for more when rules come to want more. Nothing waits for the task that sees to that,
+/// which ends with the runtime.
+pub(super) async fn install(register: Box<dyn Register>, house: Arc<House>) {
+    let mut asked = Vec::new();
+    ask(register.as_ref(), &house, &mut asked).await;
+    tokio::spawn(async move {
+        let mut changes = house.teller.changes();
+        while changes.changed().await.is_ok() {
+            ask(register.as_ref(), &house, &mut asked).await;
+        }
+    });
+}
+
+async fn ask(register: &dyn Register, house: &Arc<House>, asked: &mut Vec<Type>) {
     for question in QUESTIONS.into_iter().chain(house.teller.questions()) {
-        register.add(question, Box::new(Hooks(Arc::clone(&house)))).await;
+        if !asked.contains(&question) {
+            register.add(question, Box::new(Hooks(Arc::clone(house)))).await;
+            asked.push(question);
+        }
     }
     register.start().await;
 }

@@ -209,6 +209,6 @@ async fn set_up(
         ServerContext::new().busy_check_enable(false).mqtt_max_sessions(sessions_max).build().await;
     *context.extends.retain_mut().await = Box::new(retained);
     *context.extends.shared_subscription_mut().await = Box::new(InTurn::default());
-    hooks::install(context.extends.hook_mgr().register().as_ref(), house).await;
+    hooks::install(context.extends.hook_mgr().register(), house).await;
     MqttServer::new(context).listener_by_id(inner, 1).build()
 }

@@ -1,6 +1,6 @@
 //! What happens in the broker beside published messages, told as EMQX tells it.
 //!
-//! Only kinds that some rule wants are made: rmqtt is asked for no others. Nobody waits for an answer, so these events go
+//! Only kinds that some rule wants are made: rmqtt is asked for no others, and for more when rules come to want more. Nobody waits for an answer, so these events go
 //! to the intake without custody, and are as durable from there on. While the intake is full they wait a moment; then they
 //! are dropped and counted.
 
@@ -17,6 +17,7 @@ use rmqtt::hook::Type;
 use rmqtt::session::Session;
 use rmqtt::types::{ConnectInfo, Id, Publish, Reason, Subscribe, SubscriptionOptions, Unsubscribe};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use self::clients::Clients;
 use self::columns::{Draft, filter, no_properties};
@@ -25,7 +26,7 @@ use super::peers::{Peer, Peers};
 use super::translate;
 use crate::clock::UnixMillis;
 use crate::event::{Event, EventKind, Occurrence};
-use crate::source::{Custody, NoRoom, SourceContext};
+use crate::source::{Custody, NoRoom, SourceContext, Wanted};
 
 pub(super) use self::tags::Tag;
 
@@ -40,6 +41,8 @@ pub(super) struct Notes {
     /// CONNACK and end of this client, but for their reasons; there once CONNECT has come.
     connack: Option<Occurrence>,
     end: Option<Occurrence>,
+    /// The end was told.
+    is_over: bool,
     /// The message that is being published.
     publishing: Option<(Publish, Tag)>,
     /// The quality of service of the subscription that is being given up.
@@ -62,9 +65,14 @@ impl Teller {
         Self { context, peers, inflight_max, tags, clients }
     }
 
+    /// What the rules come to want from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<Wanted> {
+        self.context.wanted.clone()
+    }
+
     /// Whether some rule wants events of this kind.
     pub(super) fn wants(&self, kind: EventKind) -> bool {
-        self.context.kinds.contains(&kind)
+        self.context.wanted.borrow().kinds.contains(&kind)
     }
 
     fn wants_any(&self, kinds: &[EventKind]) -> bool {
@@ -256,7 +264,23 @@ impl Teller {
         let id = &session.id;
         let word = words::disconnected(reason, self.clients.kicked(&id.client_id));
         if let Some(peer) = self.peer(id) {
+            self.note_late(session, &peer).await;
             self.end(id.remote_addr, &peer, word, columns::disconnect_properties(reason)).await;
+        }
+    }
+
+    /// Notes of a connection what was noted at its beginning, had some rule wanted it then.
+    async fn note_late(&self, session: &Session, peer: &Peer) {
+        if peer.notes().end.is_some() {
+            return;
+        }
+        let Ok(connect) = session.connect_info().await else { return };
+        let end = Draft::of_client(EventKind::ClientDisconnected, &session.id, Some(peer))
+            .with_connect(&connect)
+            .set_some("connected_at", moment(session.connected_at().await.ok()));
+        let mut notes = peer.notes();
+        if !notes.is_over {
+            notes.end = Some(end.done());
         }
     }
 
@@ -283,7 +307,12 @@ impl Teller {
 
     /// Tells the end of a connection, once.
     async fn end(&self, token: Option<SocketAddr>, peer: &Peer, reason: &str, properties: Value) {
-        let Some(end) = peer.notes().end.take() else { return };
+        let end = {
+            let mut notes = peer.notes();
+            notes.is_over = true;
+            notes.end.take()
+        };
+        let Some(end) = end else { return };
         let client_id = end.text("clientid").unwrap_or_default().to_owned();
         let end = end
             .with("reason", reason)
