@@ -171,6 +171,8 @@ pub(super) struct Core {
     skipped_from: Option<RecordNumber>,
     /// Records that wait for their dead letters, and their bytes.
     burying: BTreeMap<RecordNumber, usize>,
+    /// Their sum.
+    burying_bytes: usize,
     turn: Turn,
     /// Canaries so far.
     canaries: u32,
@@ -225,6 +227,7 @@ impl Core {
             shut: BTreeSet::new(),
             skipped_from: None,
             burying: BTreeMap::new(),
+            burying_bytes: 0,
             turn: Turn::Head,
             canaries: 0,
             canaries_failed: 0,
@@ -275,7 +278,7 @@ impl Core {
             Event::Answered(attempt, outcome) => self.answered(&attempt, outcome, now),
             Event::Buried(numbers, reason) => {
                 for number in &numbers {
-                    self.burying.remove(number);
+                    self.burying_bytes -= self.burying.remove(number).unwrap_or(0);
                 }
                 self.effects.dead_lettered.push((numbers, reason));
             }
@@ -313,6 +316,7 @@ impl Core {
         self.retries.clear();
         self.suspects.clear();
         self.burying.clear();
+        self.burying_bytes = 0;
     }
 
     fn held(&self) -> Vec<RecordNumber> {
@@ -334,12 +338,14 @@ impl Core {
 
     /// Whether a record may be given up now: there is room to hold it until its letter is durable.
     fn may_bury(&self) -> bool {
-        self.burying.values().sum::<usize>() < BURYING_BYTES_MAX
+        self.burying_bytes < BURYING_BYTES_MAX
     }
 
     fn bury(&mut self, burial: Burial) {
         for record in &burial.records {
-            self.burying.insert(record.number, record.record.event.memory_bytes());
+            let bytes = record.record.event.memory_bytes();
+            let before = self.burying.insert(record.number, bytes).unwrap_or(0);
+            self.burying_bytes = self.burying_bytes + bytes - before;
         }
         self.effects.burials.push(burial);
     }

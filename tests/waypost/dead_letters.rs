@@ -1,6 +1,7 @@
 //! Working with dead letters: every command, on a gateway that runs and on one that is stopped.
 
 mod arguments;
+mod many;
 mod plant;
 mod stopped;
 mod trouble;
