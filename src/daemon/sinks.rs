@@ -1,6 +1,6 @@
 //! The sinks: for each an open queue, a watch on its thread, and a worker that delivers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,10 +102,16 @@ impl Sinks {
         });
     }
 
-    /// Gives these sinks the settings that `config` has for them: what is in flight ends before.
-    pub(super) fn change(&mut self, names: &[SinkName], config: &Config) {
+    /// Gives these sinks, new or changed, the settings that `config` has for them: what is in flight ends before. Those
+    /// that share a connector with them go over to its new connections.
+    pub(super) fn change(&mut self, names: &[&SinkName], config: &Config) {
         let clients = Client::all(&config.sinks);
-        for name in names {
+        let connector = |name: &SinkName| config.sinks.get(name)?.connection.connector.as_ref();
+        let renewed: BTreeSet<_> = names.iter().filter_map(|name| connector(name)).collect();
+        let is_concerned = |name: &&SinkName| {
+            names.contains(name) || connector(name).is_some_and(|one| renewed.contains(one))
+        };
+        for name in config.sinks.keys().filter(is_concerned) {
             let (Some(part), Some(sink), Some(client)) =
                 (self.parts.get(name), config.sinks.get(name), clients.get(name))
             else {

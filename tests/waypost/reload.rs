@@ -8,7 +8,7 @@ use expect_test::expect;
 
 use crate::support::device::Device;
 use crate::support::http::{Reply, Server};
-use crate::support::mosquitto::Mosquitto;
+use crate::support::mosquitto::{Mosquitto, mosquitto_pub};
 use crate::support::waypost::Waypost;
 use crate::support::{eventually, free_port, pause};
 
@@ -384,4 +384,31 @@ fn a_changed_sink_lets_what_is_in_flight_end_and_is_not_held_up_by_it() {
     assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "lost, repeated or out of order");
     let first = service.requests().iter().filter(|one| one.target == "/one/cloud").count();
     assert_eq!(first, 1, "requests by the old settings");
+}
+
+#[test]
+fn sinks_of_one_connector_share_its_connections_after_each_of_them_has_changed() {
+    let service = Server::start();
+    let port = free_port();
+    let config = |a: &str, b: &str| {
+        let sink = |name: &str, path: &str| {
+            format!(
+                "[webhooks.{name}]\nconnector = \"api\"\ntopics = [\"{name}/#\"]\npath = \"/{path}\"\n\n"
+            )
+        };
+        let connector = format!("[connectors.api]\nurl = \"{}\"\n\n", service.url());
+        source(port) + &connector + &sink("a", a) + &sink("b", b)
+    };
+    let gateway = Waypost::start(&config("a", "b"));
+    for (a, b) in [("a2", "b"), ("a2", "b2")] {
+        let told = reload(&gateway, &config(a, b));
+        assert!(told.contains("changed  sink"), "{told}");
+    }
+    for name in ["a", "b"] {
+        assert!(mosquitto_pub(port, &["-q", "1", "-t", &format!("{name}/1"), "-m", "x"]));
+        gateway.drained(name);
+    }
+    let targets: Vec<_> = service.requests().iter().map(|one| one.target.clone()).collect();
+    assert_eq!(targets, ["/a2", "/b2"]);
+    assert_eq!(service.connections(), 1);
 }

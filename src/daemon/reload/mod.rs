@@ -152,7 +152,8 @@ impl Running {
         self.config = Arc::clone(&config);
         self.metrics.config_info.show(&config.hash);
         self.sinks.start(opened, &config).await;
-        self.sinks.change(&plan.sinks.changed, &config);
+        let sinks: Vec<_> = plan.sinks.added.iter().chain(&plan.sinks.changed).collect();
+        self.sinks.change(&sinks, &config);
         let Difference { added, changed, removed } = &plan.sources;
         // Events of sources that go may be on their way.
         let sources = config.sources.keys().chain(removed);
