@@ -1,6 +1,6 @@
 //! Waypost takes custody of MQTT messages on an edge gateway and delivers them to HTTP services over an uplink
-//! that comes and goes. What was acknowledged to a device is delivered, or was dropped by a limit that the operator set
-//! and that counted it.
+//! that comes and goes. What was acknowledged to a device is delivered, or is in the dead letters with its reason, or was
+//! dropped by a limit that the operator set and that counted it.
 //!
 //! `src/ARCHITECTURE.md` has the invariants, the flow of one event and the map of the modules.
 

@@ -70,7 +70,7 @@ pub(super) struct Burial {
     pub(super) reason: DeadLetterReason,
     /// The last failure, where there was one.
     pub(super) trouble: Option<Trouble>,
-    /// Failed attempts that reached the service.
+    /// Failed attempts that the service got; those that never reached it or its credentials do not count.
     pub(super) attempts: u32,
     pub(super) first_left_at: Option<Instant>,
 }

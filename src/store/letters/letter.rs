@@ -116,7 +116,7 @@ pub struct DeadLetter {
     pub status: Option<u16>,
     /// The first bytes of the last answer's body; cut after [`ANSWER_BYTES_MAX`].
     pub answer: Bytes,
-    /// How often it was sent.
+    /// Failed attempts that the service got.
     pub attempts: u32,
     /// When it was sent first.
     pub first_attempt_at: Option<UnixMillis>,
