@@ -91,10 +91,13 @@ fn the_end_of_a_connection_has_emqx_words_for_why() {
     // It says good-bye.
     let (mut stream, _) = rig.connect(&connect5("a", CLEAN, b""));
     stream.write_all(b"\xe0\0").unwrap();
+    // rmqtt waits for the client to close, up to one and a half keep-alives.
+    drop(stream);
     assert_eq!(rig.events(1)[0]["reason"], "normal");
     // It says good-bye and why.
     let (mut stream, _) = rig.connect(&connect5("a", CLEAN, b""));
     stream.write_all(b"\xe0\x08\x04\x06\x1f\0\x03why").unwrap();
+    drop(stream);
     let with_will = &rig.events(2)[1];
     assert_eq!(with_will["reason"], "disconnect_with_will_message");
     assert_eq!(with_will["disconn_props"], json!({ "Reason-String": "why", "User-Property": {} }));
