@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{CertificateStatus, Note, NoteLevel, RuleStatus, SinkStatus, SourceStatus, Status};
+use crate::store::is_disk_full;
 use crate::units::{period_words, size_words};
 
 /// From here on it is no start that is under way any more.
@@ -26,7 +27,7 @@ pub fn notes(status: &Status) -> Vec<Note> {
         of_rule(&mut About::new("rule", name, &mut notes), rule, status);
     }
     for (name, sink) in &status.sinks {
-        of_sink(&mut About::new("sink", name, &mut notes), sink);
+        of_sink(&mut About::new("sink", name, &mut notes), sink, &status.data_dir);
     }
     for (name, records) in &status.left_over {
         let what = format!("{} and no such sink in the config", counted(*records, "record"));
@@ -139,13 +140,15 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
     }
 }
 
-fn of_sink(about: &mut About<'_>, sink: &SinkStatus) {
+fn of_sink(about: &mut About<'_>, sink: &SinkStatus, data_dir: &str) {
     if let Some(why) = &sink.queue_unavailable {
         let what = format!("its queue takes no records: {why}");
-        about.wrong(
-            what,
-            Some("make room on the disk of data_dir; it goes on by itself".to_owned()),
-        );
+        let advice = if is_disk_full(why) {
+            format!("make room on the disk of {data_dir}; it goes on by itself")
+        } else {
+            format!("look at {data_dir}/queues/{}; it is tried again by itself", about.name)
+        };
+        about.wrong(what, Some(advice));
     }
     of_delivery(about, sink);
     if let Some(why) = &sink.dead_letters_error {
@@ -169,13 +172,8 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus) {
             None,
         );
     }
-    let dropped: u64 = sink.dropped.values().sum();
-    if dropped > 0 {
-        let reasons = by_reason(&sink.dropped);
-        about.wrong(
-            format!("{} dropped since the start ({reasons})", counted(dropped, "record")),
-            None,
-        );
+    for (reason, count) in sink.dropped.iter().filter(|(_, count)| **count > 0) {
+        about.wrong(dropped(reason, *count, &sink.when_full), None);
     }
     let letters: u64 = sink.dead_letters.values().sum();
     if letters > 0 {
@@ -183,6 +181,18 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus) {
         let advice = Some(format!("waypost dead-letter list --sink {}", about.name));
         about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), advice);
     }
+}
+
+/// Records that no receiver will see, and why.
+fn dropped(reason: &str, count: u64, when_full: &str) -> String {
+    let records = counted(count, "record");
+    let why = match reason {
+        "operator" => return format!("{records} dropped by hand since the start"),
+        "disk_full" => format!("the disk was full (when_full = \"{when_full}\")"),
+        "queue_full" => format!("the queue was full (when_full = \"{when_full}\")"),
+        _ => "damaged or missing on the disk".to_owned(),
+    };
+    format!("{records} lost since the start, although acknowledged: {why}")
 }
 
 /// Whether it sends, and if not, why.
@@ -215,7 +225,9 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
                 "{}: {why}; suspended for {since}, everything is kept, {next}; {waits}",
                 sink.url
             ),
-            Some(format!("mend it, then: waypost sink retry-now {name}")),
+            Some(format!(
+                "it goes on by itself once that is mended; at once with: waypost sink retry-now {name}"
+            )),
         ),
         _ => {}
     }

@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::server::Views;
+use crate::store::is_disk_full;
 
 /// Path of the status on the admin socket.
 pub const STATUS_PATH: &str = "/v1/status";
@@ -26,6 +27,8 @@ pub struct Status {
     pub version: String,
     /// Its process id.
     pub pid: u32,
+    /// Where it keeps its data.
+    pub data_dir: String,
     /// The store's id, the first part of every record id.
     pub store_id: String,
     /// Seconds since the process started.
@@ -210,4 +213,16 @@ pub struct SinkStatus {
     pub bytes_max: u64,
     /// Age of the oldest record that waits.
     pub oldest_age_seconds: f64,
+}
+
+impl SinkStatus {
+    /// Its state in a word or two. A queue that takes no records matters more than how requests fare.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match &self.queue_unavailable {
+            Some(why) if is_disk_full(why) => "no room",
+            Some(_) => "no queue",
+            None => &self.state,
+        }
+    }
 }

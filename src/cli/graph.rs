@@ -195,7 +195,7 @@ impl Live {
     fn of_sink(status: &Status, name: &str) -> Option<Self> {
         let sink = status.sinks.get(name)?;
         Some(Self {
-            state: sink.state.clone(),
+            state: sink.word().to_owned(),
             taken: sink.enqueued,
             taken_per_second: sink.enqueued_rate.now,
             given: sink.delivered,

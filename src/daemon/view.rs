@@ -53,6 +53,7 @@ impl Watched {
             gateway: self.gateway.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            data_dir: self.config.gateway.data_dir.display().to_string(),
             store_id: self.store.id().to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             ready: self.queues.values().all(|queue| queue.unavailable().is_none()),

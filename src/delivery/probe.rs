@@ -94,7 +94,9 @@ fn told(sink: &config::Sink, answer: Answer) -> (Ending, String) {
     match status.as_u16() {
         200..=299 => (Ending::Done, format!("HEAD answers {words}")),
         405 | 501 => {
-            (Ending::Done, format!("HEAD answers {words}, as where only {method} is taken"))
+            let normal =
+                format!("{} to HEAD is normal where only {method} is taken", status.as_u16());
+            (Ending::Done, format!("reachable ({normal})"))
         }
         404 => (
             Ending::Unsure,

@@ -143,6 +143,13 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 const DISK_FULL: &str = "the disk is full";
 /// The same before it could be opened.
 const DISK_FULL_AT_START: &str = "the disk is full: the queue cannot be opened, and what is in it is not counted, until there is room";
+
+/// Whether that is why a queue takes no records.
+#[must_use]
+pub fn is_disk_full(why: &str) -> bool {
+    why.starts_with(DISK_FULL)
+}
+
 /// Where the machine says who it is.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use expect_test::expect;
+
 use crate::support::device::Device;
 use crate::support::http::{Reply, Server};
 use crate::support::mosquitto::Mosquitto;
@@ -245,4 +247,49 @@ fn a_backlog_is_delivered_while_the_disk_stays_full() {
     service.answer(|_| Reply::Status(200));
     eventually("all delivered", || service.numbers("d1").len(), |count| *count == 900);
     gateway.drained("cloud");
+}
+
+#[test]
+fn a_full_disk_is_told_where_one_looks_until_there_is_room() {
+    let service = Server::scripted(|_| Reply::Status(503));
+    let port = free_port();
+    let mut gateway = Waypost::prepare(&config(port, &service, "drop_oldest"));
+    let Some(disk) = SmallDisk::mount(&gateway.data_dir(), Kind::Tmpfs, 64) else { return };
+    gateway.launch();
+    disk.fill();
+    let labels = "reason=\"disk_full\",sink=\"cloud\"";
+    let dropped = || {
+        let one = noisy(port, "d1", 10);
+        eventually("acknowledged", || one.acknowledged().len(), |count| *count == 10);
+        gateway.metrics().get("waypost_records_dropped_total", labels)
+    };
+    eventually("dropped", dropped, |dropped| *dropped > Some(0.0));
+
+    let said = |command: &[&str]| String::from_utf8(gateway.run(command).stdout).unwrap();
+    let status = said(&["status"]);
+    assert!(status.contains("\ncloud  no room  "), "{status}");
+    // The path is as long as it likes, and breaks lines.
+    let words = status.split_whitespace().collect::<Vec<_>>().join(" ");
+    let advice = format!(
+        "sink cloud: its queue takes no records: the disk is full -> make room on the disk of {}; it goes on by itself",
+        gateway.data_dir().display()
+    );
+    assert!(words.contains(&advice), "{status}");
+    let (_, lost) = words.split_once("records lost").unwrap();
+    let lost = lost.split(" * ").next().unwrap_or_default();
+    expect![[
+        r#" since the start, although acknowledged: the disk was full (when_full = "drop_oldest")"#
+    ]]
+    .assert_eq(lost.split(" GOOD TO KNOW").next().unwrap_or_default());
+    let graph = said(&["graph"]);
+    assert!(graph.contains("sink cloud  [no room, "), "{graph}");
+    let log = gateway.log();
+    assert!(log.contains("disk full: queue takes no records"), "{log}");
+    assert!(!log.contains("queue is open"), "while there is no room: {log}");
+
+    disk.clear();
+    gateway.until("waypost_queue_available", "sink=\"cloud\"", |value| value == 1.0);
+    let told = |log: &String| log.contains("disk has room again: queue takes records");
+    eventually("told", || gateway.log(), told);
+    assert!(!said(&["status"]).contains("no room"));
 }

@@ -151,7 +151,7 @@ fn what_is_wrong_with_a_broker_is_told_with_what_to_do() {
           ok      tcp        TIME  127.0.0.1:STRICT
           failed  mqtt       TIME  the broker does not let this client in: check `username`, `password` and `client_id`, and the broker's access rules (this probe came as `waypost-probe-xxxx`: with the gateway's own client id it would throw the gateway out)
         --- stderr
-        error: 1 of 1 failed
+        error: 1 of 1 connection failed
 
         exit 1
         --- stdout
@@ -161,21 +161,21 @@ fn what_is_wrong_with_a_broker_is_told_with_what_to_do() {
           failed  subscribe  TIME  the broker refuses the subscription `other/#` (not authorized): allow it for this client, or take it out of the rules
           unsure  subscribe  TIME  `$share/g/x` is not tried: what others of its group wait for would come here
         --- stderr
-        error: 1 of 1 failed
+        error: 1 of 1 connection failed
 
         exit 1
         --- stdout
         source c-nobody: mqtt://127.0.0.1:NOBODY
           failed  tcp        TIME  127.0.0.1:NOBODY refuses connections: is the broker running, and is this its port?
         --- stderr
-        error: 1 of 1 failed
+        error: 1 of 1 connection failed
 
         exit 1
         --- stdout
         source d-name: mqtts://broker.invalid:8883
           failed  name       TIME  the name `broker.invalid` cannot be resolved: failed to lookup address information: Name or service not known; check the URL and the DNS
         --- stderr
-        error: 1 of 1 failed
+        error: 1 of 1 connection failed
 
         exit 1
         --- stdout
@@ -183,7 +183,7 @@ fn what_is_wrong_with_a_broker_is_told_with_what_to_do() {
           ok      tcp        TIME  127.0.0.1:MISSING
           failed  websocket  TIME  `ws://127.0.0.1:MISSING/mqtt` answers HTTP 404 instead of opening a WebSocket: check the path
         --- stderr
-        error: 1 of 1 failed
+        error: 1 of 1 connection failed
     "#]].assert_eq(&told.join("\n"));
 }
 
@@ -257,13 +257,13 @@ fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
 
         sink g-post: http://127.0.0.1:POST/
           ok      tcp        TIME  127.0.0.1:POST
-          ok      http       TIME  HEAD answers 405 (Method Not Allowed), as where only POST is taken
+          ok      http       TIME  reachable (405 to HEAD is normal where only POST is taken)
 
         sink h-missing: http://127.0.0.1:MISSING/nothing
           ok      tcp        TIME  127.0.0.1:MISSING
           unsure  http       TIME  HEAD answers 404 (Not Found): nothing is at this URL, or only POST is taken there; `--send-sample` tells
         --- stderr
-        error: 6 of 9 failed
+        error: 6 of 9 connections failed
     "#]].assert_eq(&told(&output, &ports));
 }
 
@@ -306,11 +306,11 @@ fn a_sample_is_sent_when_asked_for_and_looks_like_no_record_of_the_gateway() {
 
         sink strict: http://127.0.0.1:REFUSING/
           ok      tcp        TIME  127.0.0.1:REFUSING
-          ok      http       TIME  HEAD answers 405 (Method Not Allowed), as where only POST is taken
+          ok      http       TIME  reachable (405 to HEAD is normal where only POST is taken)
           ok      tcp        TIME  127.0.0.1:REFUSING
           failed  sample     TIME  POST: status 422 (Unprocessable Entity)
         --- stderr
-        error: 1 of 4 failed
+        error: 1 of 4 connections failed
     "#]].assert_eq(&told(&output, &ports));
     let posted = service.requests().into_iter().filter(|request| request.method == "POST");
     let posted: Vec<_> = posted.collect();

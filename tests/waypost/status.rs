@@ -114,14 +114,18 @@ fn refused_credentials_are_told_with_what_to_do() {
     assert_eq!(notes.len(), 1, "{notes:?}");
     let what = notes[0]["what"].as_str().unwrap();
     assert!(what.contains("status 401 (Unauthorized): check the credentials"), "{what}");
-    assert_eq!(notes[0]["advice"], "mend it, then: waypost sink retry-now cloud");
+    assert_eq!(
+        notes[0]["advice"],
+        "it goes on by itself once that is mended; at once with: waypost sink retry-now cloud"
+    );
     let text = printed(&gateway, &["status"], &[(service.port, "PORT")]);
     let (_, wrong) = text.split_once("WHAT IS WRONG\n").unwrap();
     expect![[r#"
         * sink cloud: http://127.0.0.1:PORT/: status 401 (Unauthorized): check the
           credentials; suspended for TIME, everything is kept, next attempt in TIME; 1
           record waits
-          -> mend it, then: waypost sink retry-now cloud
+          -> it goes on by itself once that is mended; at once with: waypost sink
+             retry-now cloud
     "#]]
     .assert_eq(wrong);
 }

@@ -56,7 +56,11 @@ pub(super) fn probe(arguments: &ProbeArguments) -> Result<(), Failure> {
     match report.failures() {
         0 => Ok(()),
         failed => {
-            let message = format!("error: {failed} of {} failed", report.0.len());
+            let message = {
+                let all = report.0.len();
+                let plural = if all == 1 { "" } else { "s" };
+                format!("error: {failed} of {all} connection{plural} failed")
+            };
             Err(Failure { code: 1, message })
         }
     }

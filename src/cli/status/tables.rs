@@ -43,7 +43,7 @@ pub(super) fn sinks(status: &Status) -> String {
         let percent = sink.bytes.saturating_mul(100) / sink.bytes_max.max(1);
         table.row([
             name.clone(),
-            sink.state.clone(),
+            sink.word().to_owned(),
             sink.queued.to_string(),
             oldest(sink),
             format!("{percent}% of {}", size(sink.bytes_max)),

@@ -97,6 +97,7 @@ fn status(
         gateway: "plant-7".to_owned(),
         version: "0.1.0".to_owned(),
         pid: 42,
+        data_dir: "/var/lib/waypost".to_owned(),
         store_id: "4q7wmb9iwj8i".to_owned(),
         uptime_seconds: 90_061,
         ready: sinks.values().all(|sink| sink.queue_unavailable.is_none()),
@@ -205,7 +206,7 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
         SINK   STATE      QUEUED  OLDEST   DISK            IN/S  OUT/S  DEAD  DROPPED
         away   retrying   300     1 d 2 h  0% of 512 MiB   12    0      0     0
         cloud  suspended  300     1 d 2 h  0% of 512 MiB   12    0      0     0
-        full   ok         300     1 d 2 h  97% of 512 MiB  12    0      0     100
+        full   no room    300     1 d 2 h  97% of 512 MiB  12    0      0     100
         later  paused     300     1 d 2 h  0% of 512 MiB   12    0      0     0
         picky  ok         300     1 d 2 h  0% of 512 MiB   12    0      12    0
 
@@ -219,12 +220,14 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
         * sink cloud: https://api.example.com/hook: status 401 (Unauthorized): check the
           credentials; suspended for 1 min 30 s, everything is kept, next attempt in
           12.3 s; 300 records wait
-          -> mend it, then: waypost sink retry-now cloud
+          -> it goes on by itself once that is mended; at once with: waypost sink
+             retry-now cloud
         * sink full: its queue takes no records: the disk is full
-          -> make room on the disk of data_dir; it goes on by itself
+          -> make room on the disk of /var/lib/waypost; it goes on by itself
         * sink full: its queue has 97 % of its 512 MiB; then the oldest records are
           dropped
-        * sink full: 100 records dropped since the start (100 queue_full)
+        * sink full: 100 records lost since the start, although acknowledged: the queue
+          was full (when_full = "drop_oldest")
         * sink later: paused by hand for 2 h 1 min; 300 records wait
           -> waypost sink resume later
         * sink picky: dead letters cannot be written, their records stay: the disk is

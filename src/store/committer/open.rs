@@ -97,7 +97,8 @@ impl Committer {
         let was_told = state.unavailable.is_some();
         state.unavailable = self.is_disk_full.then(|| DISK_FULL.to_owned());
         drop(state);
-        if was_told {
+        // While there is no room it takes nothing: what is told then is that there is room again.
+        if was_told && !self.is_disk_full {
             info!(sink = %shared.sink, recovered, "queue is open");
         }
         self.look_up_head();
@@ -127,7 +128,9 @@ impl Committer {
             newest.open = Some(Arc::clone(&generation));
         }
         drop(state);
-        info!(sink = %shared.sink, "queue is open again");
+        if !self.is_disk_full {
+            info!(sink = %shared.sink, "queue is open again");
+        }
         shared.appended.send_replace(RecordNumber(next));
         Ok(generation)
     }
