@@ -130,7 +130,7 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
             counted(received, "event"),
             listed(&rule.topics)
         );
-        about.hint(what, Some("waypost tail shows the topics of what comes".to_owned()));
+        about.hint(what, Some("the topics of what comes: waypost tail".to_owned()));
     } else if rule.matched > 0 && rule.passed == 0 && rule.failed == 0 {
         let what = format!(
             "its condition never held, with {} from its topics",
@@ -178,7 +178,8 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus, data_dir: &str) {
     let letters: u64 = sink.dead_letters.values().sum();
     if letters > 0 {
         let reasons = by_reason(&sink.dead_letters);
-        let advice = Some(format!("waypost dead-letter list --sink {}", about.name));
+        let list = format!("waypost dead-letter list --sink {}", about.name);
+        let advice = Some(format!("what the service answered: {list}"));
         about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), advice);
     }
 }

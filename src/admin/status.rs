@@ -82,7 +82,7 @@ pub struct Note {
     pub about: String,
     /// What is so.
     pub what: String,
-    /// What to do about it.
+    /// What to do about it. Where that is a command, the command comes last.
     pub advice: Option<String>,
 }
 

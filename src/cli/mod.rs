@@ -27,7 +27,7 @@ mod tail;
 mod template;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -143,15 +143,26 @@ enum Command {
     Completions(completions::CompletionsArguments),
 }
 
+/// Where the config file is, unless told otherwise.
+const CONFIG_FILE: &str = "/etc/waypost/waypost.toml";
+
 /// Where the config file is.
 #[derive(Debug, Args)]
 struct ConfigArguments {
     /// The config file
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/waypost/waypost.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG_FILE)]
     config: PathBuf,
 }
 
 impl ConfigArguments {
+    /// What a suggested command needs to read the same file.
+    fn given(&self) -> String {
+        if self.config == Path::new(CONFIG_FILE) {
+            return String::new();
+        }
+        format!(" --config {}", in_shell(&self.config))
+    }
+
     /// The checked config.
     fn load(&self) -> Result<Config, Failure> {
         let loaded = config::load(&self.config).map_err(|report| Failure::config(&report))?;
@@ -169,6 +180,13 @@ impl ConfigArguments {
     }
 }
 
+/// A path as a shell wants it typed.
+fn in_shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
 /// Whom to ask.
 #[derive(Debug, Args)]
 struct SocketArguments {
@@ -180,6 +198,13 @@ struct SocketArguments {
 }
 
 impl SocketArguments {
+    /// What a suggested command needs to ask the same Waypost.
+    fn given(&self) -> String {
+        let socket = self.socket.as_deref();
+        let socket = socket.map_or_else(String::new, |at| format!(" --socket {}", in_shell(at)));
+        self.config.given() + &socket
+    }
+
     fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());

@@ -41,14 +41,14 @@ pub(super) fn sink(command: &SinkCommands) -> Result<(), Failure> {
         say(&serde_json::to_string_pretty(&steered).map_err(|e| Failure::failed(&e))?);
         return Ok(());
     }
-    say(&text(&steered, command));
+    say(&text(&steered, command, &arguments.socket.given()));
     if let Some(warning) = &steered.warning {
         tell(&format!("warning: {warning}"));
     }
     Ok(())
 }
 
-fn text(steered: &SinkSteered, command: SinkCommand) -> String {
+fn text(steered: &SinkSteered, command: SinkCommand, given: &str) -> String {
     let SinkSteered { sink, changed, status, .. } = steered;
     let waits = match status.queued {
         0 => "nothing waits".to_owned(),
@@ -58,7 +58,7 @@ fn text(steered: &SinkSteered, command: SinkCommand) -> String {
     match (command, changed) {
         (SinkCommand::Pause, true) => format!(
             "sink {sink} is paused: {waits}; its queue may take {} (then: {}). \
-             `waypost sink resume {sink}` lets it send",
+             `waypost sink resume {sink}{given}` lets it send",
             size(status.bytes_max),
             status.when_full
         ),

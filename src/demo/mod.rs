@@ -155,7 +155,7 @@ pub async fn run(script: Script, mut show: impl FnMut(&Progress)) -> Result<Outc
     };
     devices.stop().await;
     let filter = LetterFilter::default();
-    let request = PageRequest { filter, from: None, limit: LETTERS_SHOWN };
+    let request = PageRequest { filter, from: None, limit: LETTERS_SHOWN, answers: true };
     let letters = letters.list(&request).await?.letters;
     running.run_until(async { "the demo is over" }).await?;
     uplink.stop().await;

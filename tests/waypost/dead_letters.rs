@@ -26,9 +26,10 @@ fn a_running_gateway_lists_and_counts_its_dead_letters() {
         exit 0
         --- stdout
         ID                    SINK   REASON    STATUS  TRIES  GIVEN UP              TOPIC  WHY
-        a1b2c3d4e5f6-cloud-2  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   status 422 (Unprocessable Entity)
-        a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   status 422 (Unprocessable Entity)
+        a1b2c3d4e5f6-cloud-2  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
+        a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
         --- stderr
+        note: one with its whole answer and its record: waypost dead-letter show ID --config DIR/waypost.toml
     "#]]
     .assert_eq(&plant.said(&["list"]));
     expect![[r#"

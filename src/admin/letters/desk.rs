@@ -31,6 +31,8 @@ const LETTERS_MAX: usize = 1000;
 const HEADS_MAX: usize = 16 * 1024;
 /// Bytes of letters of which one answer is made, or that go into queues at once; always at least one letter.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Of the answer, in lists.
+const ANSWER_CHARS_MAX: usize = 200;
 /// Random characters behind the id of an edited letter: 40 bits.
 const EDIT_CHARS: usize = 8;
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -71,9 +73,30 @@ impl LetterDesk {
     }
 
     pub(super) async fn page(&self, request: PageRequest) -> Result<Page, Refusal> {
-        let picked = self.pick(&request.filter, request.from, request.limit, u64::MAX).await?;
-        let letters = picked.letters.iter().map(summary).collect();
+        let bytes_max = if request.answers { BYTES_MAX } else { u64::MAX };
+        let picked = self.pick(&request.filter, request.from, request.limit, bytes_max).await?;
+        let mut letters: Vec<_> = picked.letters.iter().map(summary).collect();
+        if request.answers {
+            let answered = picked.letters.iter().zip(&mut letters);
+            self.add_answers(answered.filter(|(found, _)| found.head.status.is_some())).await;
+        }
         Ok(Page { letters, next: picked.next })
+    }
+
+    /// Adds the first line of what services said. Where it cannot be read the rest is worth a list.
+    async fn add_answers(
+        &self,
+        of: impl Iterator<Item = (&FoundLetter, &mut LetterSummary)> + Send,
+    ) {
+        let (keys, summaries): (Vec<_>, Vec<_>) =
+            of.map(|(found, summary)| (found.head.letter_key(), summary)).unzip();
+        if keys.is_empty() {
+            return;
+        }
+        let read = self.letters.letters(keys).await.unwrap_or_default();
+        for (summary, letter) in summaries.into_iter().zip(read) {
+            summary.answer = letter.and_then(|(_, letter)| first_line(&letter.answer));
+        }
     }
 
     pub(super) async fn groups(&self, request: GroupRequest) -> Result<Vec<Group>, Refusal> {
@@ -349,6 +372,7 @@ fn summary(found: &FoundLetter) -> LetterSummary {
         reason: head.reason,
         why: head.why.clone(),
         status: head.status,
+        answer: None,
         attempts: head.attempts,
         topic: head.topic.clone(),
         accepted_at: head.accepted_at,
@@ -358,6 +382,13 @@ fn summary(found: &FoundLetter) -> LetterSummary {
         edited_from: head.edited_from.clone(),
         bytes: found.bytes,
     }
+}
+
+/// The first line that says anything, or its beginning.
+fn first_line(answer: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(answer);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().take(ANSWER_CHARS_MAX).collect())
 }
 
 fn group_key(letter: &FoundLetter, by: GroupBy) -> Option<String> {

@@ -67,6 +67,9 @@ pub struct PageRequest {
     pub from: Option<Position>,
     /// At most so many; fewer may come although there are more.
     pub limit: usize,
+    /// With the beginning of each one's answer, which lists read for people only: it is not in the heads.
+    #[serde(default)]
+    pub answers: bool,
 }
 
 /// Some letters.
@@ -93,6 +96,9 @@ pub struct LetterSummary {
     pub why: String,
     /// The last answer's status.
     pub status: Option<u16>,
+    /// Where it was asked for, the first line of the last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// How often it was sent.
     pub attempts: u32,
     /// Where its message was published; the beginning of a long one.

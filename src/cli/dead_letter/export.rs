@@ -28,7 +28,7 @@ pub(in crate::cli) struct ExportArguments {
 pub(super) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     let access = Access::open(&arguments.gateway, Purpose::Look)?;
     let filter = LetterFilter { since: arguments.since, ..arguments.selection.filter() };
-    let mut request = PageRequest { filter, from: None, limit: PAGE };
+    let mut request = PageRequest { filter, from: None, limit: PAGE, answers: false };
     // An export that is cut short must not look like a whole one: somebody may purge what it was made of.
     let failed = |error: io::Error| Failure {
         code: 1,

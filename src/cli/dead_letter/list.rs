@@ -54,7 +54,7 @@ pub(super) fn list(arguments: &ListArguments) -> Result<(), Failure> {
 fn rows(arguments: &ListArguments, access: &Access, filter: LetterFilter) -> Result<(), Failure> {
     let mut out = Rows::new(arguments.json);
     let mut left = arguments.limit.get();
-    let mut request = PageRequest { filter, from: None, limit: 0 };
+    let mut request = PageRequest { filter, from: None, limit: 0, answers: !arguments.json };
     loop {
         request.limit = usize::try_from(left.min(PAGE)).unwrap_or(usize::MAX);
         let page = access.wait(access.client.list(&request))?;
@@ -66,6 +66,12 @@ fn rows(arguments: &ListArguments, access: &Access, filter: LetterFilter) -> Res
         }
     }
     out.end();
+    if !arguments.json && out.count > 0 {
+        let given = arguments.gateway.given();
+        tell(&format!(
+            "note: one with its whole answer and its record: waypost dead-letter show ID{given}"
+        ));
+    }
     if request.from.is_some() {
         tell(
             &"note: there may be more; `--limit N` lists more of them, `--group-by reason` counts them",
@@ -144,8 +150,17 @@ fn row(letter: &LetterSummary) -> [String; 8] {
         letter.attempts.to_string(),
         time(letter.dead_at),
         clipped(&plain(&letter.topic), TOPIC_CHARS_MAX),
-        clipped(&plain(&letter.why), WHY_CHARS_MAX),
+        clipped(&plain(&why(letter)), WHY_CHARS_MAX),
     ]
+}
+
+/// What the service said tells most; its status has a column of its own.
+fn why(letter: &LetterSummary) -> String {
+    let why = &letter.why;
+    let Some(answer) = &letter.answer else { return why.clone() };
+    let of_status = letter.status.map(|status| format!("status {status} ("));
+    let is_status = of_status.is_some_and(|start| why.starts_with(&start) && why.ends_with(')'));
+    if is_status { answer.clone() } else { format!("{why}: {answer}") }
 }
 
 fn clipped(text: &str, characters_max: usize) -> String {

@@ -40,7 +40,7 @@ pub(super) fn purge(arguments: &PurgeArguments) -> Result<(), Failure> {
         return Ok(());
     }
     let access = Access::open(&arguments.gateway, Purpose::Change)?;
-    let mut request = PageRequest { filter, from: None, limit: PAGE };
+    let mut request = PageRequest { filter, from: None, limit: PAGE, answers: false };
     let mut count = 0;
     loop {
         let answer = access.wait(access.client.purge(&request))?;

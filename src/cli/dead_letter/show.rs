@@ -29,7 +29,7 @@ pub(super) fn show(arguments: &ShowArguments) -> Result<(), Failure> {
     let access = Access::open(&arguments.gateway, Purpose::Look)?;
     let (ids, sink) = (vec![arguments.id.clone()], arguments.sink.clone());
     let filter = LetterFilter { ids, sink, ..LetterFilter::default() };
-    let request = PageRequest { filter, from: None, limit: 1 };
+    let request = PageRequest { filter, from: None, limit: 1, answers: false };
     for letter in access.wait(access.client.export(&request))?.letters {
         if arguments.json {
             say(&letter.get());

@@ -29,13 +29,13 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&status).map_err(|e| Failure::failed(&e))?;
         say(&json);
     } else {
-        say(&text(&status));
+        say(&text(&status, &arguments.socket.given()));
     }
     Ok(())
 }
 
-/// The whole of it for people.
-fn text(status: &Status) -> String {
+/// The whole of it for people. `given` is what commands need to ask the same Waypost.
+fn text(status: &Status, given: &str) -> String {
     let ready = if status.ready { "ready" } else { "NOT READY" };
     let Status { gateway, version, pid, store_id, .. } = status;
     let head = format!(
@@ -47,7 +47,7 @@ fn text(status: &Status) -> String {
         tables::sources(status),
         tables::rules(status),
         tables::sinks(status),
-        notes::text(&status.notes),
+        notes::text(&status.notes, given),
     ];
     parts.join("\n")
 }

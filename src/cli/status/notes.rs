@@ -5,8 +5,11 @@ use crate::admin::{Note, NoteLevel};
 /// Columns that a paragraph may have.
 const COLUMNS: usize = 80;
 
-pub(super) fn text(notes: &[Note]) -> String {
-    let of = |level| notes.iter().filter(move |note| note.level == level).map(paragraph);
+pub(super) fn text(notes: &[Note], given: &str) -> String {
+    let of = |level| {
+        let of_level = notes.iter().filter(move |note| note.level == level);
+        of_level.map(|note| paragraph(note, given))
+    };
     let (wrong, hints) = (of(NoteLevel::Wrong), of(NoteLevel::Hint));
     let wrong: String = wrong.collect();
     let hints: String = hints.collect();
@@ -18,10 +21,12 @@ pub(super) fn text(notes: &[Note]) -> String {
     if hints.is_empty() { wrong } else { format!("{wrong}\nGOOD TO KNOW\n{hints}") }
 }
 
-fn paragraph(note: &Note) -> String {
+fn paragraph(note: &Note, given: &str) -> String {
     let mut text = wrapped(&format!("{}: {}", note.about, note.what), "* ", "  ");
     if let Some(advice) = &note.advice {
-        text += &wrapped(advice, "  -> ", "     ");
+        // A command comes last.
+        let given = if advice.contains("waypost ") { given } else { "" };
+        text += &wrapped(&format!("{advice}{given}"), "  -> ", "     ");
     }
     text
 }

@@ -141,7 +141,7 @@ fn the_status_of_a_gateway_that_works_says_so() {
 
         Nothing is wrong.
     "]]
-    .assert_eq(&text(&status));
+    .assert_eq(&text(&status, ""));
 }
 
 /// Everything that can be wrong at once.
@@ -189,7 +189,7 @@ fn trouble() -> Status {
 
 #[test]
 fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
-    let text = text(&trouble());
+    let text = text(&trouble(), "");
     expect![[r#"
         plant-7 is NOT READY, up 1 d 1 h (waypost 0.1.0, pid 42, store 4q7wmb9iwj8i)
 
@@ -236,7 +236,7 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
           (Service Unavailable)
           -> those that go on failing become dead letters
         * sink picky: 12 dead letters (2 poison, 10 rejected)
-          -> waypost dead-letter list --sink picky
+          -> what the service answered: waypost dead-letter list --sink picky
         * queue old: 37 records and no such sink in the config
           -> give it a sink again, or: waypost queue drop old --older-than 0s
         * sink cloud: its certificate expires in 3 d 11 h
@@ -253,11 +253,25 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
           -> it subscribes to plant/#
         * rule never: it wants nothing of what came (2400000 events); its topics:
           plant/#
-          -> waypost tail shows the topics of what comes
+          -> the topics of what comes: waypost tail
         * rule unmet: its condition never held, with 1000 events from its topics
           -> waypost tail --rule unmet
     "#]]
     .assert_eq(&text);
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(80), "{widest:?} columns");
+}
+
+#[test]
+fn a_suggested_command_asks_whom_the_person_asked() {
+    let status = trouble();
+    let commands = status.notes.iter().filter_map(|note| note.advice.as_deref());
+    let commands = commands.filter(|advice| advice.contains("waypost ")).count();
+    let text = text(&status, " --config gateway.toml");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("waypost dead-letter list --sink picky --config gateway.toml *"),
+        "{text}"
+    );
+    assert_eq!(words.matches("--config gateway.toml").count(), commands, "{text}");
 }

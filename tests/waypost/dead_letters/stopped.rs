@@ -41,10 +41,11 @@ fn looking_at_a_stopped_gateway_writes_nothing_also_where_it_is_damaged() {
         exit 0
         --- stdout
         ID                    SINK   REASON    STATUS  TRIES  GIVEN UP              TOPIC  WHY
-        a1b2c3d4e5f6-cloud-2  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   status 422 (Unprocessable Entity)
-        a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   status 422 (Unprocessable Entity)
+        a1b2c3d4e5f6-cloud-2  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
+        a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
         --- stderr
         note: waypost is not running: this is DIR/data
+        note: one with its whole answer and its record: waypost dead-letter show ID --config DIR/waypost.toml
         note: there may be more; `--limit N` lists more of them, `--group-by reason` counts them
     "#]].assert_eq(&plant.said(&["list", "--limit", "2"]));
     expect![[r#"
