@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{CertificateStatus, Note, NoteLevel, RuleStatus, SinkStatus, SourceStatus, Status};
 use crate::store::is_disk_full;
+use crate::topic::TopicFilter;
 use crate::units::{period_words, size_words};
 
 /// From here on it is no start that is under way any more.
@@ -122,8 +123,12 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
         }
     }
     let sources = rule.sources.iter().filter_map(|source| status.sources.get(source));
-    let received: u64 = sources.map(|source| source.received).sum();
+    let received: u64 = sources.clone().map(|source| source.received).sum();
     let is_of_messages = rule.events.iter().any(|kind| kind == "message.publish");
+    if sources.flat_map(|it| &it.refused).any(|refused| overlaps_any(refused, &rule.topics)) {
+        // Why it gets nothing is told with the source.
+        return;
+    }
     if rule.matched == 0 && received > 0 && is_of_messages {
         let what = format!(
             "it wants nothing of what came ({}); its topics: {}",
@@ -138,6 +143,11 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
         );
         about.hint(what, Some(format!("waypost tail --rule {name}")));
     }
+}
+
+fn overlaps_any(filter: &str, topics: &[String]) -> bool {
+    let Ok(filter) = TopicFilter::new(filter) else { return false };
+    topics.iter().filter_map(|topic| TopicFilter::new(topic).ok()).any(|it| it.overlaps(&filter))
 }
 
 fn of_sink(about: &mut About<'_>, sink: &SinkStatus, data_dir: &str) {

@@ -113,6 +113,8 @@ pub struct SourceStatus {
     pub events: Vec<String>,
     /// The topics of messages that the rules want from it.
     pub topics: Vec<String>,
+    /// Those of them that the broker refuses to subscribe it to.
+    pub refused: Vec<String>,
     /// Seconds since an event came, to a few seconds; `None` when none has since the start.
     pub quiet_seconds: Option<u64>,
     /// Events taken from it, a second.

@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 
 use super::table::brief;
 use super::{Failure, SocketArguments, runtime, tell};
-use crate::admin::client;
 use crate::admin::tail::TailQuery;
+use crate::admin::{SourceStatus, Status, client};
 use crate::clock::UnixMillis;
 use crate::tail::{Happening, Line, Request, Seen};
 
@@ -37,6 +37,12 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let mut lines = client::tail(&socket, &wanted).await?;
         tell(&"looking on; Ctrl-C ends it");
+        // Only to say why nothing may come: the lines matter more.
+        if let Ok(status) = client::status(&socket).await
+            && let Some(note) = not_connected(&status)
+        {
+            tell(&note);
+        }
         while let Some(line) = lines.next().await? {
             let shown = if arguments.json {
                 serde_json::to_string(&line).expect("a line is plain data")
@@ -51,6 +57,20 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
         }
         Err(Failure { code: 69, message: "waypost has stopped".to_owned() })
     })
+}
+
+/// The sources that nothing comes from, on one line.
+fn not_connected(status: &Status) -> Option<String> {
+    let is_away = |source: &SourceStatus| {
+        matches!(source.state.as_str(), "connecting" | "disconnected" | "stopped")
+    };
+    let away = status.sources.iter().filter(|(_, source)| is_away(source));
+    let words = away.map(|(name, source)| match &source.detail {
+        Some(why) => format!("{name} ({}: {why})", source.state),
+        None => format!("{name} ({})", source.state),
+    });
+    let words = words.collect::<Vec<_>>().join(", ");
+    (!words.is_empty()).then(|| format!("note: nothing comes from what is not connected: {words}"))
 }
 
 /// What fits on a line of the terminal; a file or a pipe takes everything.

@@ -184,6 +184,7 @@ impl Watched {
             since_seconds: seconds_since(since),
             events: sorted(self.rules_of(name).flat_map(|rule| &rule.events).map(|it| it.name())),
             topics: sorted(publish.flat_map(|rule| &rule.topics)),
+            refused: sorted(health.refused().iter()),
             quiet_seconds: self.rates.quiet_for(&counted, received).map(|quiet| quiet.as_secs()),
             received_rate: rate(&self.rates, &counted, received),
             acknowledged_rate: rate(&self.rates, &settled, acknowledged),

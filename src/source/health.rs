@@ -7,6 +7,7 @@ use tracing::{info, warn};
 use crate::clock::UnixMillis;
 use crate::metrics::SourceMetrics;
 use crate::name::SourceName;
+use crate::topic::TopicFilter;
 
 /// What a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct SourceHealth {
     /// Its counters.
     pub metrics: SourceMetrics,
     current: Mutex<(SourceState, UnixMillis)>,
+    /// Subscriptions that were asked for and refused.
+    refused: Mutex<Vec<TopicFilter>>,
 }
 
 impl SourceHealth {
@@ -126,13 +129,24 @@ impl SourceHealth {
     #[must_use]
     pub fn new(name: SourceName, metrics: SourceMetrics) -> Self {
         let current = Mutex::new((SourceState::Connecting, UnixMillis::now()));
-        Self { name, metrics, current }
+        Self { name, metrics, current, refused: Mutex::default() }
     }
 
     /// Its state and since when.
     #[must_use]
     pub fn state(&self) -> (SourceState, UnixMillis) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Subscriptions that the broker refuses.
+    #[must_use]
+    pub fn refused(&self) -> Vec<TopicFilter> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which they are; none of the earlier ones otherwise.
+    pub fn note_refused(&self, filters: Vec<TopicFilter>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = filters;
     }
 
     /// Says what it does now. Logs one line when that differs from before.

@@ -33,7 +33,10 @@ fn printed(gateway: &Waypost, arguments: &[&str], ports: &[(u16, &str)]) -> Stri
     let output = gateway.run(arguments);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{error}");
-    let mut text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let config = regex::escape(gateway.config_path().to_str().unwrap());
+    let config = regex::Regex::new(&format!(r"\s+--config\s+{config}")).unwrap();
+    let mut text = config.replace_all(&text, " --config CONFIG").into_owned();
     for (port, name) in ports {
         text = text.replace(&port.to_string(), name);
     }
@@ -125,7 +128,7 @@ fn refused_credentials_are_told_with_what_to_do() {
           credentials; suspended for TIME, everything is kept, next attempt in TIME; 1
           record waits
           -> it goes on by itself once that is mended; at once with: waypost sink
-             retry-now cloud
+             retry-now cloud --config CONFIG
     "#]]
     .assert_eq(wrong);
 }
@@ -142,9 +145,9 @@ fn a_webhook_that_matches_nothing_is_told_and_so_is_a_condition_that_never_holds
     let (_, hints) = text.split_once("GOOD TO KNOW\n").unwrap();
     expect![[r#"
         * rule cloud: it wants nothing of what came (1 event); its topics: plant/#
-          -> waypost tail shows the topics of what comes
+          -> the topics of what comes: waypost tail --config CONFIG
         * rule hot: its condition never held, with 1 event from its topics
-          -> waypost tail --rule hot
+          -> waypost tail --rule hot --config CONFIG
     "#]]
     .assert_eq(hints);
 }
@@ -152,19 +155,28 @@ fn a_webhook_that_matches_nothing_is_told_and_so_is_a_condition_that_never_holds
 #[test]
 fn a_refused_subscription_is_told() {
     let (service, port) = (Server::start(), free_port());
-    let access = "[[sources.devices.access]]\nallow = true\naction = \"publish\"\n";
+    let access = "[[sources.devices.access]]\nallow = true\naction = \"publish\"\n\
+                  [[sources.devices.access]]\nallow = true\ntopics = [\"ok/#\"]\n";
     let _broker = gateway(port, &format!("{access}{}", webhook("x", &service)));
+    let other = webhook("ok/#", &service).replace("cloud", "other");
     let gateway = Waypost::start(&format!(
-        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\n\n{}",
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\n\n{}\n{other}",
         webhook("t/#", &service)
     ));
     let state = || gateway.status()["sources"]["local"]["state"].clone();
     eventually("degraded", state, |state| state == "degraded");
+    publish(port, "ok/1", "hello");
+    // That the other rule wants nothing of it is no wonder, and not told.
+    eventually(
+        "received",
+        || gateway.status()["sources"]["local"]["received"].clone(),
+        |n| *n == 1,
+    );
     let text = printed(&gateway, &["status"], &[]);
     let (_, wrong) = text.split_once("WHAT IS WRONG\n").unwrap();
     expect![[r#"
-        * source local: degraded for TIME: the broker refuses the subscription `t/#` (not
-          authorized): allow it for this client, or take it out of the rules
+        * source local: degraded for TIME: the broker refuses 1 of 2 subscriptions: `t/#`
+          (not authorized): allow it for this client, or take it out of the rules
     "#]]
     .assert_eq(wrong);
 }
@@ -187,9 +199,9 @@ fn dead_letters_drops_and_a_pause_are_in_the_table() {
 
         WHAT IS WRONG
         * sink cloud: paused by hand for TIME; nothing waits
-          -> waypost sink resume cloud
+          -> waypost sink resume cloud --config CONFIG
         * sink cloud: 1 dead letter (1 rejected)
-          -> waypost dead-letter list --sink cloud
+          -> what the service answered: waypost dead-letter list --sink cloud --config CONFIG
     "#]]
     .assert_eq(sinks);
 }

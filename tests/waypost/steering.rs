@@ -25,6 +25,7 @@ fn gateway(port: u16, service: &Server, more: &str) -> Waypost {
 fn says(gateway: &Waypost, arguments: &[&str], expected: &Expect) {
     let output = gateway.run(arguments);
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let said = said.replace(&gateway.config_path().display().to_string(), "CONFIG");
     expected.assert_eq(&format!("{said}exit {}", output.status.code().unwrap()));
 }
 
@@ -55,7 +56,7 @@ fn a_paused_sink_sends_nothing_also_after_a_restart_and_everything_once_resumed(
         &gateway,
         &["sink", "pause", "cloud"],
         &expect![[r#"
-        sink cloud is paused: nothing waits; its queue may take 64.0 MiB (then: drop_oldest). `waypost sink resume cloud` lets it send
+        sink cloud is paused: nothing waits; its queue may take 64.0 MiB (then: drop_oldest). `waypost sink resume cloud --config CONFIG` lets it send
         exit 0"#]],
     );
     has_state(&gateway, "paused");

@@ -237,6 +237,29 @@ fn only_what_concerns_the_rule_is_shown_and_unknown_names_are_refused() {
 }
 
 #[test]
+fn what_is_not_connected_is_told_to_whoever_looks_on() {
+    let (service, nobody) = (Server::start(), free_port());
+    let away = format!("\n[sources.away]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{nobody}\"\n");
+    let gateway = gateway(free_port(), &service, &away);
+    let state = || gateway.status()["sources"]["away"]["state"].clone();
+    eventually("disconnected", state, |state| state == "disconnected");
+    let mut child = command()
+        .args(["tail", "--config"])
+        .arg(gateway.config_path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let note = lines.map(Result::unwrap).nth(1).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let start = "note: nothing comes from what is not connected: away (disconnected: ";
+    assert!(note.starts_with(start), "{note}");
+    assert!(!note.contains("devices"), "{note}");
+}
+
+#[test]
 fn a_reader_that_is_too_slow_loses_lines_and_stops_nothing() {
     let service = Server::start();
     let port = free_port();

@@ -22,6 +22,7 @@ fn source(state: &str, detail: Option<&str>) -> SourceStatus {
         since_seconds: 4000,
         events: vec!["message.publish".to_owned()],
         topics: vec!["plant/#".to_owned()],
+        refused: Vec::new(),
         quiet_seconds: Some(4003),
         received_rate: rate(0.0),
         acknowledged_rate: rate(0.0),

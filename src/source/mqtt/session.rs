@@ -127,7 +127,7 @@ impl Session {
         self.remember(inquiry.context, &parts).await;
         answers.extend(inquiry.ask(&parts).await?);
         self.granted.extend(answers.granted);
-        inquiry.tell(&answers.refused);
+        inquiry.tell(&answers.refused, self.granted.len() + answers.refused.len());
         for filter in self.unwanted() {
             inquiry.unsubscribe(&filter).await?;
             let source = &inquiry.context.name;
@@ -271,13 +271,20 @@ impl Inquiry<'_> {
         ));
     }
 
-    fn tell(&self, refused: &[Refusal]) {
-        let refused = refused.iter().map(|(filter, why)| {
-            format!(
-                "the broker refuses the subscription `{filter}` ({why}): allow it for this client, or take it out of the rules"
-            )
-        });
-        let complaints: Vec<String> = self.complaints.iter().cloned().chain(refused).collect();
+    /// Says how the source is, with these of `all` subscriptions refused.
+    fn tell(&self, refused: &[Refusal], all: usize) {
+        let filters = refused.iter().map(|(filter, _)| filter.clone());
+        self.context.health.note_refused(filters.collect());
+        let mut complaints = self.complaints.clone();
+        if !refused.is_empty() {
+            let each = refused.iter().map(|(filter, why)| format!("`{filter}` ({why})"));
+            let (count, plural) = (refused.len(), if all == 1 { "" } else { "s" });
+            let it = if count == 1 { "it" } else { "them" };
+            complaints.push(format!(
+                "the broker refuses {count} of {all} subscription{plural}: {}: allow {it} for this client, or take {it} out of the rules",
+                each.collect::<Vec<_>>().join(", ")
+            ));
+        }
         self.context.health.change(if complaints.is_empty() {
             SourceState::Connected
         } else {

@@ -234,8 +234,8 @@ async fn a_broker_without_keep_alive_is_not_flooded_with_pings() {
 #[tokio::test]
 async fn a_refused_or_lowered_subscription_is_told_with_its_filter() {
     let cases = [
-        (MqttProtocol::V5, 0x87, "refuses the subscription `t/#` (not authorized)"),
-        (MqttProtocol::V311, 0x80, "refuses the subscription `t/#`"),
+        (MqttProtocol::V5, 0x87, "refuses 1 of 1 subscription: `t/#` (not authorized)"),
+        (MqttProtocol::V311, 0x80, "refuses 1 of 1 subscription: `t/#`"),
         (MqttProtocol::V5, 0, "grants `t/#` only QoS 0"),
     ];
     for (protocol, code, expected) in cases {
