@@ -19,6 +19,7 @@ mod backlog;
 #[cfg(feature = "broker")]
 mod devices;
 mod gateway;
+mod hooks;
 mod job;
 mod light;
 mod payload;
@@ -84,6 +85,8 @@ enum Job {
     /// 50 devices at the embedded broker at full speed; 2,000 that say nothing.
     #[cfg(feature = "broker")]
     Broker,
+    /// Web hooks of brokers: requests a second, and the time until each is durable.
+    Hooks,
     /// What the machine gives to programs that do much less.
     Machine,
     /// All of them.
@@ -118,6 +121,9 @@ fn main() -> ExitCode {
     }
     if wants(Job::Sinks) {
         sinks::measure(&mut report, arguments.messages, arguments.seconds);
+    }
+    if wants(Job::Hooks) {
+        hooks::measure(&mut report, arguments.messages, arguments.seconds, arguments.runs);
     }
     if wants(Job::Backlog) {
         backlog::measure(&mut report, arguments.backlog);

@@ -99,7 +99,7 @@ pub enum NoteLevel {
 /// One source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// `mqtt` or `broker`.
+    /// `mqtt`, `broker` or `http`.
     pub kind: String,
     /// Where it connects to or listens.
     pub address: String,

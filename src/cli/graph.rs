@@ -117,9 +117,9 @@ impl Graph {
                 Source::Mqtt(options) => format!("mqtt {}:{}", options.host, options.port),
                 #[cfg(feature = "broker")]
                 Source::Broker(options) => {
-                    let addresses = options.listeners.iter().map(|one| one.address.to_string());
-                    format!("broker {}", addresses.collect::<Vec<_>>().join(", "))
+                    format!("broker {}", config::addresses(&options.listeners))
                 }
+                Source::Http(options) => format!("http {}", config::addresses(&options.listeners)),
             };
             let live = status.and_then(|status| Live::of_source(status, name.as_str()));
             nodes.push(Node { kind: Kind::Source, name: name.to_string(), what, live });

@@ -55,12 +55,17 @@ pub(super) fn narrowed(rule: &Rule, sinks: &BTreeMap<SinkName, Sink>) -> Narrowe
     }
 }
 
-/// The kinds of event that a source can give.
-fn given_by(source: &Source) -> &'static [EventKind] {
+/// Whether a source can give events of a kind.
+fn gives(source: &Source, kind: EventKind) -> bool {
     match source {
-        Source::Mqtt(_) => &[EventKind::MessagePublish],
+        Source::Mqtt(mqtt) => match &mqtt.events {
+            Some(events) => events.gives(kind),
+            None => kind == EventKind::MessagePublish,
+        },
+        // All that happens in a broker.
+        Source::Http(_) => kind != EventKind::SourceGap,
         #[cfg(feature = "broker")]
-        Source::Broker(_) => super::broker::EVENTS,
+        Source::Broker(_) => super::broker::EVENTS.contains(&kind),
     }
 }
 
@@ -75,7 +80,7 @@ pub(super) fn check(reader: &Reader<'_>, config: &Config) {
             config.sources.iter().filter(|(name, _)| mine(name)).map(|(_, it)| it).collect();
         let given = |kind: &EventKind| {
             (*kind == EventKind::GatewayStatus && config.gateway.status_interval.is_some())
-                || sources.iter().any(|source| given_by(source).contains(kind))
+                || sources.iter().any(|source| gives(source, *kind))
         };
         let absent: Vec<_> = rule.events.iter().filter(|kind| !given(kind)).collect();
         let in_sql = rule.program.is_some();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connector::Connectors;
 use super::reader::Reader;
 use super::risk;
-use super::{Config, MqttSource, Order, Rule, Sink, Source};
+use super::{Config, Listener, MqttSource, Order, Rule, Sink, Source};
 use crate::event::Qos;
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::TopicFilter;
@@ -56,7 +56,7 @@ fn sink_key(reader: &Reader<'_>, name: &SinkName) -> String {
 fn check_listeners(reader: &Reader<'_>, config: &Config) {
     let mut taken: Vec<(String, SocketAddr)> = Vec::new();
     let metrics = config.metrics_listen.map(|address| ("metrics.listen".to_owned(), address));
-    for (key, address) in broker_listeners(config).into_iter().chain(metrics) {
+    for (key, address) in source_listeners(config).into_iter().chain(metrics) {
         let clash = taken.iter().find(|(_, other)| {
             let same_ip = other.ip() == address.ip()
                 || other.ip().is_unspecified()
@@ -73,22 +73,19 @@ fn check_listeners(reader: &Reader<'_>, config: &Config) {
     }
 }
 
-#[cfg(feature = "broker")]
-fn broker_listeners(config: &Config) -> Vec<(String, SocketAddr)> {
-    let of_source = |(name, source): (&SourceName, &Source)| match source {
-        Source::Broker(broker) => {
-            let listeners = broker.listeners.iter().enumerate();
-            let key = |index| format!("sources.{name}.listen[{index}]");
-            listeners.map(|(index, listener)| (key(index), listener.address)).collect()
-        }
-        Source::Mqtt(_) => Vec::new(),
+fn source_listeners(config: &Config) -> Vec<(String, SocketAddr)> {
+    let of_source = |(name, source): (&SourceName, &Source)| {
+        let listeners: &[Listener] = match source {
+            #[cfg(feature = "broker")]
+            Source::Broker(broker) => &broker.listeners,
+            Source::Http(http) => &http.listeners,
+            Source::Mqtt(_) => &[],
+        };
+        let key = |index| format!("sources.{name}.listen[{index}]");
+        let addresses = listeners.iter().enumerate();
+        addresses.map(|(index, listener)| (key(index), listener.address)).collect::<Vec<_>>()
     };
     config.sources.iter().flat_map(of_source).collect()
-}
-
-#[cfg(not(feature = "broker"))]
-fn broker_listeners(_config: &Config) -> Vec<(String, SocketAddr)> {
-    Vec::new()
 }
 
 /// A packet that the intake cannot hold could never be taken.
@@ -99,6 +96,8 @@ fn check_intake(reader: &Reader<'_>, config: &Config) {
             Source::Mqtt(mqtt) => mqtt.packet_bytes_max,
             #[cfg(feature = "broker")]
             Source::Broker(broker) => broker.packet_bytes_max,
+            // A body may be many events.
+            Source::Http(_) => continue,
         };
         let packet = u64::from(packet.get());
         if u64::try_from(intake).is_ok_and(|intake| intake < packet) {
@@ -132,18 +131,12 @@ fn check_client_ids(reader: &Reader<'_>, config: &Config) {
     }
 }
 
-#[cfg_attr(
-    not(feature = "broker"),
-    expect(
-        clippy::unnecessary_filter_map,
-        reason = "there are other sources with the feature `broker`"
-    )
-)]
 fn mqtt_sources(config: &Config) -> impl Iterator<Item = (&SourceName, &MqttSource)> {
     config.sources.iter().filter_map(|(name, source)| match source {
-        Source::Mqtt(mqtt) => Some((name, mqtt)),
+        Source::Mqtt(mqtt) => Some((name, &**mqtt)),
         #[cfg(feature = "broker")]
         Source::Broker(_) => None,
+        Source::Http(_) => None,
     })
 }
 

@@ -5,6 +5,13 @@ use toml::de::DeValue;
 use super::reader::Value;
 use super::{Listener, TlsServer};
 
+/// The addresses of a source, as people read them.
+#[must_use]
+pub fn addresses(listeners: &[Listener]) -> String {
+    let addresses: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
+    addresses.join(", ")
+}
+
 impl Value<'_> {
     /// `"ADDRESS:PORT"` or `{ address = "ADDRESS:PORT", tls = { .. } }`
     pub(super) fn listener(&self) -> Option<Listener> {

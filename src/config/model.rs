@@ -96,10 +96,12 @@ pub struct DeadLetterOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A subscription on somebody's broker.
-    Mqtt(MqttSource),
+    Mqtt(Box<MqttSource>),
     /// The broker inside Waypost.
     #[cfg(feature = "broker")]
     Broker(BrokerSource),
+    /// Web hooks of brokers.
+    Http(super::HttpSource),
 }
 
 /// `type = "mqtt"`
@@ -133,6 +135,8 @@ pub struct MqttSource {
     pub packet_bytes_max: NonZeroU32,
     /// Highest quality of service asked for: 0 or 1.
     pub qos_max: crate::event::Qos,
+    /// What to make of the topics on which the broker tells of its clients.
+    pub events: Option<super::BrokerEvents>,
 }
 
 /// How bytes reach the broker.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::{Table, Value};
-use super::{MqttProtocol, MqttSource, MqttTransport, TlsClient};
+use super::{MqttProtocol, MqttSource, MqttTransport, TlsClient, dialect};
 use crate::event::Qos;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -49,6 +49,7 @@ pub(super) fn source(table: &mut Table<'_>) -> Option<MqttSource> {
     });
     let packet_bytes_max = table.packet_bytes_max();
     let qos_max = table.or("max_qos", Qos::AtLeastOnce, qos);
+    let events = dialect::events(table);
     let Address { transport, host, port } = address?;
     Some(MqttSource {
         transport,
@@ -65,6 +66,7 @@ pub(super) fn source(table: &mut Table<'_>) -> Option<MqttSource> {
         receive_maximum,
         packet_bytes_max,
         qos_max,
+        events,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::reader::{Table, Value};
-use super::{Source, mqtt};
+use super::{Source, http, mqtt};
 use crate::name::SourceName;
 
 /// MQTT's own limit is 256 MiB; a packet is held in memory whole.
@@ -15,6 +15,7 @@ const PACKET_BYTES: NonZeroU32 = NonZeroU32::new(1 << 20).expect("not zero");
 enum Kind {
     Mqtt,
     Broker,
+    Http,
 }
 
 pub(super) fn sources(root: &mut Table<'_>) -> BTreeMap<SourceName, Source> {
@@ -41,8 +42,13 @@ pub(super) fn sources(root: &mut Table<'_>) -> BTreeMap<SourceName, Source> {
 
 fn source(mut table: Table<'_>) -> Option<Source> {
     let kind = table.require("type", "\"mqtt\"")?;
-    let source = match kind.word(&[("mqtt", Kind::Mqtt), ("broker", Kind::Broker)])? {
-        Kind::Mqtt => mqtt::source(&mut table).map(Source::Mqtt),
+    let source = match kind.word(&[
+        ("mqtt", Kind::Mqtt),
+        ("broker", Kind::Broker),
+        ("http", Kind::Http),
+    ])? {
+        Kind::Mqtt => mqtt::source(&mut table).map(|source| Source::Mqtt(Box::new(source))),
+        Kind::Http => http::source(&mut table).map(Source::Http),
         #[cfg(feature = "broker")]
         Kind::Broker => super::broker::source(&mut table).map(Source::Broker),
         #[cfg(not(feature = "broker"))]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::admin::CertificateStatus;
 use crate::clock::UnixMillis;
-use crate::config::{Config, Source, TlsIdentity};
+use crate::config::{Config, Listener, Source, TlsIdentity};
 use crate::metrics::{CertificateMetrics, CertificateOwner};
 use crate::tls;
 
@@ -54,14 +54,17 @@ fn of(config: &Config) -> Vec<(CertificateOwner, &Path)> {
     let mut all: Vec<(CertificateOwner, Option<&TlsIdentity>)> = Vec::new();
     for (name, source) in &config.sources {
         let owner = || CertificateOwner::Source(name.clone());
-        match source {
-            Source::Mqtt(options) => all.push((owner(), options.tls.identity.as_ref())),
-            #[cfg(feature = "broker")]
-            Source::Broker(options) => {
-                for listener in &options.listeners {
-                    all.push((owner(), listener.tls.as_ref().map(|tls| &tls.identity)));
-                }
+        let listeners: &[Listener] = match source {
+            Source::Mqtt(options) => {
+                all.push((owner(), options.tls.identity.as_ref()));
+                &[]
             }
+            #[cfg(feature = "broker")]
+            Source::Broker(options) => &options.listeners,
+            Source::Http(options) => &options.listeners,
+        };
+        for listener in listeners {
+            all.push((owner(), listener.tls.as_ref().map(|tls| &tls.identity)));
         }
     }
     for (name, sink) in &config.sinks {

@@ -89,10 +89,13 @@ impl Sources {
             match source.clone() {
                 config::Source::Mqtt(options) => {
                     let client_id = format!("waypost-{}-{name}", self.store.id());
-                    let note = self.store.session_note(name);
+                    let notes = (self.store.session_note(name), self.store.presence_note(name));
                     self.tasks.spawn(&task, |stop| {
-                        source::mqtt::run(context(stop), options, client_id, note)
+                        source::mqtt::run(context(stop), *options, client_id, notes)
                     });
+                }
+                config::Source::Http(options) => {
+                    self.tasks.spawn(&task, |stop| source::http::run(context(stop), options));
                 }
                 #[cfg(feature = "broker")]
                 config::Source::Broker(options) => {

@@ -12,7 +12,7 @@ use super::certificates::Certificates;
 use super::rates::{Counted, RateBook};
 use crate::admin::{Rate, SinkStatus, SourceStatus, Status, notes};
 use crate::clock::UnixMillis;
-use crate::config::{Config, MqttSource, MqttTransport, Sink, Source};
+use crate::config::{self, Config, MqttSource, MqttTransport, Sink, Source};
 use crate::delivery::{SinkHealth, SinkState};
 use crate::event::EventKind;
 use crate::metrics::{DeadLetterCounts, Rates, RuleMetrics, StoreMetrics};
@@ -165,10 +165,8 @@ impl Watched {
         let (kind, address) = match source {
             Source::Mqtt(options) => ("mqtt", mqtt_address(options)),
             #[cfg(feature = "broker")]
-            Source::Broker(options) => {
-                let addresses = options.listeners.iter().map(|one| one.address.to_string());
-                ("broker", addresses.collect::<Vec<_>>().join(", "))
-            }
+            Source::Broker(options) => ("broker", config::addresses(&options.listeners)),
+            Source::Http(options) => ("http", config::addresses(&options.listeners)),
         };
         let wants_messages = |rule: &&Rule| rule.events.contains(&EventKind::MessagePublish);
         let publish = self.rules_of(name).filter(wants_messages);

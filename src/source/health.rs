@@ -72,13 +72,21 @@ pub enum Problem {
     TooManyConnections,
     /// A retained message was not kept for later subscribers because as many as allowed are.
     RetainedLimit,
+    /// A body or a line that tells of no event as it should: counted, and explained at level debug or in the answer.
+    Unreadable,
+    /// No room in the intake for the events of a request.
+    IntakeFull,
+    /// Events of clients may be missing, because nothing was heard of the broker for a while.
+    Gap,
+    /// A client is not known as connected because as many as allowed are.
+    KnownClientsLimit,
     /// An event could not be made durable, so the connection was given up to have it sent again.
     NotStored,
 }
 
 impl Problem {
     /// Every reason there is: the series exist at zero from the start.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::NotAuthorized,
         Self::SubscriptionRefused,
@@ -90,6 +98,10 @@ impl Problem {
         Self::Closed,
         Self::TooManyConnections,
         Self::RetainedLimit,
+        Self::Unreadable,
+        Self::IntakeFull,
+        Self::Gap,
+        Self::KnownClientsLimit,
         Self::NotStored,
     ];
 
@@ -108,6 +120,10 @@ impl Problem {
             Self::Closed => "closed",
             Self::TooManyConnections => "too_many_connections",
             Self::RetainedLimit => "retained_limit",
+            Self::Unreadable => "unreadable",
+            Self::IntakeFull => "intake_full",
+            Self::Gap => "gap",
+            Self::KnownClientsLimit => "known_clients_limit",
             Self::NotStored => "not_stored",
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
@@ -59,6 +59,24 @@ impl Custody {
         (Self(Holder::Channel(sender)), receiver)
     }
 
+    /// The same right in `count` parts: the whole is accepted once every part is, and refused once all are resolved
+    /// and one was refused. Of none there is nothing to wait for.
+    #[must_use]
+    pub fn split(self, count: usize) -> Vec<Self> {
+        match count {
+            0 => {
+                self.accept();
+                Vec::new()
+            }
+            1 => vec![self],
+            _ => {
+                let whole = Parts { left: count, refused: false, custody: Some(self) };
+                let whole: Arc<dyn Ledger> = Arc::new(Mutex::new(whole));
+                (0..count).map(|_| Self::ledger(Arc::clone(&whole), 0)).collect()
+            }
+        }
+    }
+
     /// The event is safe.
     pub fn accept(mut self) {
         self.resolve(Verdict::Accepted);
@@ -82,6 +100,33 @@ impl Custody {
 impl Drop for Custody {
     fn drop(&mut self) {
         self.resolve(Verdict::Refused);
+    }
+}
+
+/// Custody that was split.
+#[derive(Debug)]
+struct Parts {
+    left: usize,
+    refused: bool,
+    custody: Option<Custody>,
+}
+
+impl Ledger for Mutex<Parts> {
+    fn resolve(&self, _: u64, verdict: Verdict) {
+        let whole = {
+            let mut parts = self.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.left = parts.left.saturating_sub(1);
+            parts.refused |= verdict == Verdict::Refused;
+            if parts.left > 0 {
+                return;
+            }
+            (parts.refused, parts.custody.take())
+        };
+        match whole {
+            (false, Some(custody)) => custody.accept(),
+            (true, Some(custody)) => custody.refuse(),
+            (_, None) => {}
+        }
     }
 }
 
@@ -121,7 +166,7 @@ pub struct Intake {
 }
 
 /// Events that may wait at once, whatever their size; the bound in bytes is the one that matters.
-const EVENTS_MAX: usize = 65_536;
+pub const EVENTS_MAX: usize = 65_536;
 
 impl Intake {
     /// An intake that holds events of up to `bytes_max` bytes in memory, and its receiving end.
@@ -151,6 +196,26 @@ impl Intake {
         let share = share.map_err(|_| IntakeClosed)?;
         let place = self.sender.reserve().await.map_err(|_| IntakeClosed)?;
         Ok(Room { share, place })
+    }
+
+    /// Waits for room for all of `events` at once: they are taken together or not at all. Cancel safe.
+    ///
+    /// At most [`EVENTS_MAX`] of them, or it waits for ever.
+    pub async fn reserve_all(&self, events: &[Event]) -> Result<Rooms<'_>, IntakeClosed> {
+        let shares: Vec<u32> = {
+            // Together no more than the whole bound.
+            let mut left = self.share_of(usize::MAX);
+            let share = |event: &Event| {
+                let share = self.share_of(event.memory_bytes()).min(left);
+                left -= share;
+                share
+            };
+            events.iter().map(share).collect()
+        };
+        let share = Arc::clone(&self.share).acquire_many_owned(shares.iter().sum()).await;
+        let share = share.map_err(|_| IntakeClosed)?;
+        let places = self.sender.reserve_many(events.len()).await.map_err(|_| IntakeClosed)?;
+        Ok(Rooms { share, shares, places })
     }
 
     /// Takes room for an event of `memory_bytes` if there is some now.
@@ -185,5 +250,50 @@ impl Room<'_> {
     /// Hands over the event that the room was taken for.
     pub fn submit(self, event: Event, custody: Custody) {
         self.place.send(Incoming { event: Arc::new(event), custody, _share: self.share });
+    }
+}
+
+/// Room for some events, taken before they are given away; dropping it gives it back.
+#[derive(Debug)]
+pub struct Rooms<'a> {
+    share: OwnedSemaphorePermit,
+    /// Of each event, in their order.
+    shares: Vec<u32>,
+    places: mpsc::PermitIterator<'a, Incoming>,
+}
+
+impl Rooms<'_> {
+    /// Hands over the events that the room was taken for. `custody` is that of all of them.
+    pub fn submit(mut self, events: Vec<Event>, custody: Custody) {
+        let custody = custody.split(events.len());
+        let places = self.places.zip(self.shares);
+        for ((event, custody), (place, bytes)) in events.into_iter().zip(custody).zip(places) {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let share = self.share.split(bytes).expect("it was taken for the sum of these");
+            place.send(Incoming { event: Arc::new(event), custody, _share: share });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn custody_in_parts_is_accepted_when_every_part_is(accepted in proptest::collection::vec(any::<bool>(), 0..6)) {
+            let (custody, mut verdict) = Custody::channel();
+            let mut left = accepted.len();
+            for (part, accepted) in custody.split(left).into_iter().zip(&accepted) {
+                prop_assert!((&mut verdict).now_or_never().is_none(), "{} parts are left", left);
+                if *accepted { part.accept() } else { part.refuse() }
+                left -= 1;
+            }
+            let expected = if accepted.contains(&false) { Verdict::Refused } else { Verdict::Accepted };
+            prop_assert_eq!(verdict.now_or_never(), Some(Ok(expected)));
+        }
     }
 }

@@ -6,7 +6,9 @@
 
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod dialect;
 mod health;
+pub mod http;
 mod intake;
 mod listen;
 pub mod mqtt;
@@ -23,7 +25,9 @@ use crate::tail::Tail;
 use crate::topic::TopicFilter;
 
 pub use health::{Problem, SourceHealth, SourceState};
-pub use intake::{Custody, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Room, Verdict};
+pub use intake::{
+    Custody, EVENTS_MAX, Incoming, Intake, IntakeClosed, Ledger, NoRoom, Room, Rooms, Verdict,
+};
 pub use listen::ListenError;
 pub use tls::TlsError;
 

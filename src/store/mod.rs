@@ -18,6 +18,7 @@ mod opening;
 mod operator;
 mod pace;
 mod pause_note;
+mod presence_note;
 mod pulse;
 mod queue;
 mod quota;
@@ -56,6 +57,7 @@ pub use letters::{
 pub use offline::{OfflineQueue, StoredQueue, stored_queues};
 pub use operator::Dropped;
 pub use pause_note::PauseNote;
+pub use presence_note::PresenceNote;
 pub use pulse::Beat;
 pub use queue::{Appended, Queue, ReadLimit, Receipt, StoredRecord};
 pub use session_note::{KnownSession, SessionNote};
@@ -232,6 +234,12 @@ impl Store {
     #[must_use]
     pub fn pause_note(&self, sink: &SinkName) -> PauseNote {
         PauseNote::of(&self.config.data_dir, sink)
+    }
+
+    /// Where a source keeps what it knows of a broker's clients.
+    #[must_use]
+    pub fn presence_note(&self, source: &SourceName) -> PresenceNote {
+        PresenceNote::of(&self.config.data_dir, source)
     }
 
     /// Closes a queue that has no records and removes its folder, but for a note of the number that a next record would

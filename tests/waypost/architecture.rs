@@ -23,7 +23,7 @@ const FENCED: [(&str, &[&str]); 9] = [
     ("rumqttc", &["source/mqtt", "demo"]),
     ("rmqtt", &["source/broker"]),
     ("backoff", &["delivery"]),
-    ("hyper_util", &["admin", "delivery/client"]),
+    ("hyper_util", &["admin", "delivery/client", "source/http"]),
     ("jaq_core", &["rule/functions/jq"]),
     ("jaq_std", &["rule/functions/jq"]),
     ("jaq_json", &["rule/functions/jq"]),

@@ -7,7 +7,7 @@ use clap::Args;
 use futures_util::future::join_all;
 
 use super::{ConfigArguments, Failure, runtime, say};
-use crate::config::{Config, MqttSource, MqttTransport, Source};
+use crate::config::{self, Config, MqttSource, MqttTransport, Source};
 use crate::delivery;
 use crate::name::{SinkName, SourceName};
 use crate::rule::Router;
@@ -84,10 +84,8 @@ async fn of_source(name: &SourceName, source: &Source, router: &Router) -> Probe
             (url_of(mqtt), source::mqtt::probe(mqtt, &router.subscriptions(name), &id).await)
         }
         #[cfg(feature = "broker")]
-        Source::Broker(broker) => {
-            let listens = broker.listeners.iter().map(|listener| listener.address.to_string());
-            (listens.collect::<Vec<_>>().join(", "), Vec::new())
-        }
+        Source::Broker(broker) => (config::addresses(&broker.listeners), Vec::new()),
+        Source::Http(http) => (config::addresses(&http.listeners), Vec::new()),
     };
     Probed { kind: "source", name: name.to_string(), address, steps }
 }
@@ -105,7 +103,7 @@ fn url_of(source: &MqttSource) -> String {
 
 async fn of_sink(
     name: &SinkName,
-    sink: &crate::config::Sink,
+    sink: &config::Sink,
     config: &Config,
     router: &Router,
     send_sample: bool,

@@ -22,6 +22,7 @@ fn example_surroundings() -> (tempfile::TempDir, Surroundings) {
         ("tls/cert.pem", &certificate),
         ("tls/key.pem", &key),
         ("mqtt.pw", "x"),
+        ("hook.token", "x"),
         ("proxy.pw", "x"),
         ("signing.key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("archive.pw", "x"),

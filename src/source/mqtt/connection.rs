@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::backlog::Backlog;
 use super::dial::{self, Link};
+use super::ear::Ear;
 use super::failure::{Failure, FailureKind};
 use super::ledger::{AckLedger, Receipt};
 use super::session::Session;
@@ -53,6 +54,7 @@ pub(super) async fn serve(
     source: &MqttSource,
     hello: &Hello,
     version: Version,
+    ear: Option<&Ear>,
     session: &mut Session,
 ) -> End {
     let never_up = |why| End::Failed { why, up: None };
@@ -75,6 +77,7 @@ pub(super) async fn serve(
     let connection = Connection {
         context,
         source,
+        ear,
         version,
         answer_by,
         ledger: Arc::new(AckLedger::default()),
@@ -91,6 +94,7 @@ pub(super) async fn serve(
 struct Connection<'a> {
     context: &'a SourceContext,
     source: &'a MqttSource,
+    ear: Option<&'a Ear>,
     version: Version,
     /// When the CONNACK must be there.
     answer_by: Instant,
@@ -169,8 +173,9 @@ impl Connection<'_> {
             ended = self.receive(wire, relay) => ended,
             failure = self.acknowledge(relay) => Err(failure),
             _ = self.backlog.forward(&self.context.intake) => Ok(()),
-            failure = session.subscribe(self.context, self.source, requests, grants) => Err(failure),
+            failure = session.subscribe(self.context, self.source, self.ear, requests, grants) => Err(failure),
             failure = self.watch() => Err(failure),
+            () = self.keep() => Ok(()),
         }
     }
 
@@ -178,6 +183,9 @@ impl Connection<'_> {
         loop {
             let signal = wire.poll().await?;
             self.polls.fetch_add(1, Ordering::Relaxed);
+            if let Some(ear) = self.ear {
+                ear.heard();
+            }
             match signal {
                 Signal::Published(publication) => {
                     if !self.leaving.load(Ordering::Relaxed) && !self.take(publication).await? {
@@ -201,40 +209,55 @@ impl Connection<'_> {
     async fn take(&self, publication: Publication) -> Result<bool, Failure> {
         let metrics = &self.context.health.metrics;
         let receipt = Receipt { packet_id: publication.packet_id, qos: publication.qos };
-        let event = match self.event(publication) {
-            Ok(event) => event,
+        let dup = publication.dup;
+        let events = match self.events(publication) {
+            Ok(events) => events,
             Err(dropped) => {
-                self.drop_unwanted(receipt, &dropped);
-                return Ok(true);
+                self.tell_of(&dropped);
+                Vec::new()
             }
         };
-        metrics.received.inc();
-        if event.message().is_some_and(|message| message.dup) {
-            metrics.redelivered.inc();
+        if events.is_empty() {
+            self.let_go(receipt);
+            return Ok(true);
         }
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        metrics.received.inc_by(count);
+        if dup {
+            metrics.redelivered.inc_by(count);
+        }
+        let custody = match receipt.qos {
+            Qos::AtMostOnce => Custody::none(),
+            _ => Custody::ledger(self.ledger.clone(), self.ledger.admit(receipt)),
+        };
+        let custody = custody.split(events.len());
+        for (event, custody) in events.into_iter().zip(custody) {
+            if !self.hand_over(event, custody, receipt.qos) {
+                return Ok(false);
+            }
+        }
+        if !self.backlog.is_empty() {
+            self.pause().await?;
+        }
+        Ok(true)
+    }
+
+    /// Hands an event to the intake, or to the backlog where that has no room now; `false` when the intake is closed.
+    fn hand_over(&self, event: Event, custody: Custody, qos: Qos) -> bool {
         let room = if self.backlog.is_empty() {
             self.context.intake.try_reserve(event.memory_bytes())
         } else {
             Err(NoRoom::Full)
         };
-        if receipt.qos == Qos::AtMostOnce {
-            match room {
-                Ok(room) => room.submit(event, Custody::none()),
-                Err(NoRoom::Full) => metrics.dropped.inc(),
-                Err(NoRoom::Closed) => return Ok(false),
-            }
-            return Ok(true);
-        }
-        let custody = Custody::ledger(self.ledger.clone(), self.ledger.admit(receipt));
         match room {
             Ok(room) => room.submit(event, custody),
-            Err(NoRoom::Full) => {
-                self.backlog.push(event, custody);
-                self.pause().await?;
+            Err(NoRoom::Closed) => return false,
+            Err(NoRoom::Full) if qos == Qos::AtMostOnce => {
+                self.context.health.metrics.dropped.inc();
             }
-            Err(NoRoom::Closed) => return Ok(false),
+            Err(NoRoom::Full) => self.backlog.push(event, custody),
         }
-        Ok(true)
+        true
     }
 
     /// Stops polling while too much waits; longer than a keep-alive, and the broker would give us up anyway.
@@ -247,12 +270,21 @@ impl Connection<'_> {
         })
     }
 
-    fn event(&self, publication: Publication) -> Result<Event, Dropped> {
+    /// What a message is: itself, where a rule wants its topic, and what the broker tells with it.
+    fn events(&self, publication: Publication) -> Result<Vec<Event>, Dropped> {
         let limit = usize::try_from(self.source.packet_bytes_max.get()).unwrap_or(usize::MAX);
         if publication.packet_bytes > limit {
             return Err(Dropped::Oversize(publication.packet_bytes));
         }
         let topic = publication.topic.map_err(|_| Dropped::InvalidTopic)?;
+        let mut events = Vec::new();
+        if let Some(ear) = self.ear {
+            events = ear.hear(self.context, &topic, &publication.payload, publication.retain);
+            let wanted = self.context.wanted.borrow();
+            if !wanted.topics.iter().any(|filter| filter.matches(&topic)) {
+                return Ok(events);
+            }
+        }
         let message = Message {
             id: self.context.ids.mint(),
             topic,
@@ -265,11 +297,11 @@ impl Connection<'_> {
             peer: None,
             properties: publication.properties,
         };
-        Ok(Event::published(self.context.name.clone(), UnixMillis::now(), message))
+        events.insert(0, Event::published(self.context.name.clone(), UnixMillis::now(), message));
+        Ok(events)
     }
 
-    /// Acknowledges what can never be taken, in its turn: otherwise the broker sends it again for ever, and nothing behind it.
-    fn drop_unwanted(&self, receipt: Receipt, dropped: &Dropped) {
+    fn tell_of(&self, dropped: &Dropped) {
         let source = &self.context.name;
         match dropped {
             Dropped::Oversize(bytes) => {
@@ -285,9 +317,21 @@ impl Connection<'_> {
                     .call_once(|| warn!(%source, "message with an invalid topic dropped"));
             }
         }
+    }
+
+    /// Acknowledges what is not taken, in its turn: otherwise the broker sends it again for ever, and nothing behind it.
+    fn let_go(&self, receipt: Receipt) {
         if receipt.qos != Qos::AtMostOnce {
             let ticket = self.ledger.admit(receipt);
             self.ledger.resolve(ticket, Verdict::Accepted);
+        }
+    }
+
+    /// Never ends.
+    async fn keep(&self) {
+        match self.ear {
+            Some(ear) => ear.keep().await,
+            None => std::future::pending().await,
         }
     }
 

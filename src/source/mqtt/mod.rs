@@ -24,10 +24,12 @@ mod backlog;
 mod connection;
 mod cover;
 mod dial;
+mod ear;
 mod failure;
 mod ledger;
 mod probe;
 mod reconnect;
+mod roll;
 mod session;
 mod tls;
 mod version;
@@ -40,6 +42,7 @@ use tracing::info;
 pub use self::probe::probe;
 
 use self::connection::End;
+use self::ear::Ear;
 use self::failure::{Failure, FailureKind};
 use self::reconnect::Waits;
 use self::session::Session;
@@ -47,7 +50,7 @@ use self::version::Choice;
 use self::wire::Hello;
 use super::{SourceContext, SourceState};
 use crate::config::MqttSource;
-use crate::store::SessionNote;
+use crate::store::{PresenceNote, SessionNote};
 
 /// Serves the source until `context.stop` is cancelled, reconnecting for ever. Returns within half a second of that, whatever
 /// the broker does.
@@ -57,20 +60,31 @@ pub async fn run(
     context: SourceContext,
     config: MqttSource,
     default_client_id: String,
-    note: SessionNote,
+    (session, presence): (SessionNote, PresenceNote),
 ) {
     let hello = hello(&config, default_client_id);
     let broker = format!("{}:{}", config.host, config.port);
-    let mut session = Session::recall(note, broker, hello.client_id.clone()).await;
+    let ear = Ear::open(config.events.clone(), presence, &broker, &hello.client_id).await;
+    let mut session = Session::recall(session, broker, hello.client_id.clone()).await;
+    if let Some(ear) = &ear {
+        ear.report(&context).await;
+    }
     let mut versions = Choice::new(config.protocol);
     let mut waits = Waits::default();
     while !context.stop.is_cancelled() {
         let version = versions.next();
-        match connection::serve(&context, &config, &hello, version, &mut session).await {
+        match connection::serve(&context, &config, &hello, version, ear.as_ref(), &mut session)
+            .await
+        {
             End::Stopped => break,
             End::Failed { why, up } => {
                 match up {
-                    Some(_) => versions.accepted(),
+                    Some(_) => {
+                        versions.accepted();
+                        if let Some(ear) = &ear {
+                            ear.lost(&context).await;
+                        }
+                    }
                     None if versions.failed(why.kind) => {
                         let source = &context.name;
                         info!(%source, "the broker does not speak MQTT 5, trying 3.1.1");
@@ -89,6 +103,9 @@ pub async fn run(
                 }
             }
         }
+    }
+    if let Some(ear) = &ear {
+        ear.keep_now().await;
     }
     context.health.change(SourceState::Stopped);
 }

@@ -8,11 +8,12 @@ use tokio::time::{Duration, sleep, timeout};
 use tracing::{info, warn};
 
 use super::cover::{self, Cover};
+use super::ear::Ear;
 use super::failure::Failure;
 use super::wire::{Ended, Grant, Requests, Subscription, Version};
 use crate::config::MqttSource;
 use crate::event::Qos;
-use crate::source::{Problem, SourceContext, SourceState};
+use crate::source::{Problem, SourceContext, SourceState, Wanted};
 use crate::store::{KnownSession, SessionNote};
 use crate::topic::TopicFilter;
 
@@ -24,6 +25,9 @@ const REFUSED_RETRY: Duration = Duration::from_mins(5);
 /// The session of one source.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// What is to be heard.
+    subscriptions: Vec<TopicFilter>,
+    /// What is asked for, so that each message comes once.
     cover: Cover,
     /// What the broker may hold for us.
     held: KnownSession,
@@ -45,6 +49,7 @@ impl Session {
         let noted = note.read().await.filter(is_ours);
         let unknown = || KnownSession { broker, client_id, filters: BTreeSet::new() };
         Self {
+            subscriptions: Vec::new(),
             cover: Cover::default(),
             held: noted.clone().unwrap_or_else(unknown),
             note,
@@ -79,11 +84,12 @@ impl Session {
         &mut self,
         context: &SourceContext,
         source: &MqttSource,
+        ear: Option<&Ear>,
         requests: &Requests,
         grants: mpsc::Receiver<Vec<Grant>>,
     ) -> Failure {
         let mut wanted_now = context.wanted.clone();
-        self.cover = Cover::of(&wanted_now.borrow_and_update().topics);
+        self.want(&wanted_now.borrow_and_update(), ear);
         let mut inquiry = Inquiry { context, source, requests, grants, complaints: self.doubled() };
         let mut wanted = self.cover.filters.clone();
         if self.repeats_retained {
@@ -94,6 +100,9 @@ impl Session {
                 Ok(refused) => refused,
                 Err(failure) => return failure,
             };
+            if let Some(ear) = ear {
+                ear.subscribed(context).await;
+            }
             let retry = async {
                 if refused.is_empty() {
                     std::future::pending::<()>().await;
@@ -103,7 +112,7 @@ impl Session {
             tokio::select! {
                 () = retry => wanted = refused.iter().map(|(filter, _)| filter.clone()).collect(),
                 Ok(()) = wanted_now.changed() => {
-                    self.cover = Cover::of(&wanted_now.borrow_and_update().topics);
+                    self.want(&wanted_now.borrow_and_update(), ear);
                     self.granted.retain(|filter| self.cover.filters.contains(filter));
                     inquiry.complaints = self.doubled();
                     wanted = self.cover.filters.clone();
@@ -112,6 +121,13 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Notes what is to be heard: what the rules want, and what the broker tells of that.
+    fn want(&mut self, wanted: &Wanted, ear: Option<&Ear>) {
+        let ears = ear.map(|ear| ear.filters(&wanted.kinds)).unwrap_or_default();
+        self.subscriptions = wanted.topics.iter().cloned().chain(ears).collect();
+        self.cover = Cover::of(&self.subscriptions);
     }
 
     /// Asks for filters, then lets go of those that are not wanted any more: the other way round what both match would
@@ -123,7 +139,7 @@ impl Session {
     ) -> Result<Vec<Refusal>, Failure> {
         self.remember(inquiry.context, wanted).await;
         let mut answers = inquiry.ask(wanted).await?;
-        let parts = inquiry.parts_of(&mut answers.refused);
+        let parts = inquiry.parts_of(&mut answers.refused, &self.subscriptions);
         self.remember(inquiry.context, &parts).await;
         answers.extend(inquiry.ask(&parts).await?);
         self.granted.extend(answers.granted);
@@ -247,10 +263,10 @@ impl Inquiry<'_> {
     }
 
     /// Takes the refused filters that were joined from several out of `refused` and gives what they were joined from.
-    fn parts_of(&mut self, refused: &mut Vec<Refusal>) -> Vec<TopicFilter> {
+    fn parts_of(&mut self, refused: &mut Vec<Refusal>, wanted: &[TopicFilter]) -> Vec<TopicFilter> {
         let mut parts = Vec::new();
         refused.retain(|(filter, why)| {
-            let of_this = cover::parts(filter, &self.context.wanted.borrow().topics);
+            let of_this = cover::parts(filter, wanted);
             if of_this.is_empty() {
                 return true;
             }

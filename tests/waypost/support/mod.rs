@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod mosquitto;
 pub mod mqtt_js;
 pub mod proxy;
+pub mod sender;
 pub mod sinks;
 pub mod small_disk;
 pub mod waypost;

@@ -14,7 +14,7 @@ use crate::event::{Event, EventKind, MessageIds, Qos};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, SourceState, Wanted};
-use crate::store::SessionNote;
+use crate::store::{PresenceNote, SessionNote};
 use crate::topic::TopicFilter;
 
 /// Longer than anything here takes on a loaded machine.
@@ -47,6 +47,7 @@ pub(super) fn config(port: u16, protocol: MqttProtocol) -> MqttSource {
         receive_maximum: NonZeroU16::new(100).unwrap(),
         packet_bytes_max: NonZeroU32::new(256 * 1024).unwrap(),
         qos_max: Qos::AtLeastOnce,
+        events: None,
     }
 }
 
@@ -89,9 +90,12 @@ impl Rig {
             tail: crate::tail::Tail::default(),
             stop: stop.clone(),
         };
-        let note = SessionNote::of(data_dir.path(), &context.name);
-        let task =
-            tokio::spawn(super::super::run(context, config, "waypost-under-test".to_owned(), note));
+        let notes = (
+            SessionNote::of(data_dir.path(), &context.name),
+            PresenceNote::of(data_dir.path(), &context.name),
+        );
+        let default_client_id = "waypost-under-test".to_owned();
+        let task = tokio::spawn(super::super::run(context, config, default_client_id, notes));
         Self { health, incoming, stop, task, _data_dir: data_dir }
     }
 
