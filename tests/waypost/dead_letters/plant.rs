@@ -102,6 +102,11 @@ impl Plant {
         letters
     }
 
+    /// Dead letters that went into queues again since the start.
+    pub(super) fn replayed(&self) -> f64 {
+        self.gateway.metrics().sum("waypost_records_replayed_total", "sink=")
+    }
+
     /// Waits until there are so many dead letters and nothing is on its way.
     #[track_caller]
     pub(super) fn until_letters(&self, count: u64) {

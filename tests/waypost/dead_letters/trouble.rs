@@ -1,7 +1,8 @@
 //! Kills and full quotas: nothing is lost, and nothing is a letter twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::plant::{Plant, refuse_some, said, text};
@@ -27,6 +28,14 @@ fn letter_ids(plant: &Plant) -> BTreeSet<String> {
     once
 }
 
+/// The gateway on a disk whose every sync takes so long that a kill comes in the middle of one.
+fn on_a_slow_disk() -> Command {
+    let mut slow = Command::new("strace");
+    slow.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"]);
+    slow.args(["-e", "inject=fdatasync:delay_enter=40000"]).arg(command().get_program());
+    slow
+}
+
 #[test]
 fn a_kill_in_the_middle_of_replays_loses_nothing_and_doubles_no_letter() {
     let mut plant = Plant::start();
@@ -36,6 +45,8 @@ fn a_kill_in_the_middle_of_replays_loses_nothing_and_doubles_no_letter() {
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
+    plant.gateway.terminate();
+    plant.gateway.launch_with(on_a_slow_disk());
     for kill in 0..kills() {
         // Every other time they are refused again, and become the same letters.
         if kill % 2 == 0 {
@@ -44,21 +55,34 @@ fn a_kill_in_the_middle_of_replays_loses_nothing_and_doubles_no_letter() {
             plant.service.answer(|_| Reply::Status(503));
         }
         let mut replay = command()
-            .args(["dead-letter", "replay", "--rate", "800", "--config"])
+            .args(["dead-letter", "replay", "--rate", "400", "--config"])
             .arg(plant.gateway.config_path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let moment = Duration::from_millis(random.u64(0..250));
+        // It begins: some letters have left, or are about to.
+        let before = (plant.letters(), plant.replayed());
+        eventually(
+            "a replay under way, or over",
+            || {
+                replay.try_wait().unwrap().is_some()
+                    || (plant.letters(), plant.replayed()) != before
+            },
+            |begun| *begun,
+        );
+        let moment = Duration::from_millis(random.u64(0..120));
         #[expect(clippy::disallowed_methods, reason = "a kill comes at a random moment")]
         std::thread::sleep(moment);
         plant.gateway.kill();
+        // A process that is traced takes a moment to go.
+        let socket = plant.gateway.data_dir().join("admin.sock");
+        eventually("it has ended", || UnixStream::connect(&socket).is_err(), |ended| *ended);
         // It has lost its connection; what it says is of no interest.
         replay.wait().unwrap();
         let letters = letter_ids(&plant);
         assert!(letters.is_subset(&all), "kill {kill}: a letter that there was not");
-        plant.gateway.launch();
+        plant.gateway.launch_with(on_a_slow_disk());
         plant.gateway.metrics().assert_conservation();
     }
     plant.service.answer(refuse_some);
