@@ -1,7 +1,5 @@
 //! From one kind of value to another.
 
-use ::bytes::Bytes;
-
 use super::argument::{Argument, Kind, any, float, made, small, text, word, wrong, wrong_type};
 use super::bytes::{from_hexadecimal, hexadecimal};
 use super::entry::Function;
@@ -33,16 +31,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ANYTHING,
         Kind::Text,
         |_, arguments| {
-            let text = match any(arguments, 0) {
-                Value::Array(elements) => characters_of(elements).map(Bytes::from),
-                other => Some(other.to_text()),
-            };
-            let text = text.ok_or_else(|| wrong_type("an array must hold texts and codes"))?;
+            let text = any(arguments, 0).to_text();
             std::str::from_utf8(&text).map_err(|_error| wrong("the text is not UTF-8"))?;
             made(text)
         },
-        "As `str`, and an error where the text is not UTF-8; an array is put together from texts and codes of characters.",
-        &[("str_utf8('abc')", "'abc'"), ("str_utf8([228, 'b'])", "'äb'")],
+        "As `str`, and an error where the text is not UTF-8.",
+        &[("str_utf8('abc')", "'abc'"), ("str_utf8([1, 'ä'])", "'[1,\"ä\"]'")],
     ),
     Function::new(
         "str_utf16_le",

@@ -19,7 +19,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, arguments| Ok(Value::int(now(unit(arguments, 0)?))),
         "The time since 1970 in a unit: 'second' (the default), 'millisecond', 'microsecond' or 'nanosecond'.",
         &[("is_int(now_timestamp('millisecond'))", "true")],
-    ),
+    )
+    .changing(),
     Function::new(
         "now_rfc3339",
         &[UNIT_OR_SECONDS],
@@ -30,7 +31,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         },
         "The time as RFC 3339 in the system's time zone, with the decimals of the unit.",
         &[("strlen(now_rfc3339())", "25")],
-    ),
+    )
+    .changing(),
     Function::new(
         "unix_ts_to_rfc3339",
         &[TIME, UNIT_OR_SECONDS],
@@ -72,7 +74,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
             "format_date('second', '+0800', '%Y-%m-%d %H:%M:%S%:z', 1653561612)",
             "'2022-05-26 18:40:12+08:00'",
         )],
-    ),
+    )
+    .changing(),
     Function::new(
         "date_to_unix_ts",
         &[
@@ -89,7 +92,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
             "date_to_unix_ts('second', '+08:00', '%Y-%m-%d %H:%M:%S', '2022-05-26 18:40:12')",
             "1653561612",
         )],
-    ),
+    )
+    .changing(),
     Function::new(
         "timezone_to_offset_seconds",
         &[Argument::needed("offset", Kind::Any)],
@@ -97,7 +101,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, arguments| offset(arguments, 0).map(Value::int),
         "The seconds of an offset: 'Z', 'local', '+02:00', '+02:00:00', '+0200', or seconds as they are.",
         &[("timezone_to_offset_seconds('+08:00')", "28800")],
-    ),
+    )
+    .changing(),
     Function::new(
         "timezone_to_second",
         &[Argument::needed("offset", Kind::Any)],
@@ -105,7 +110,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, arguments| offset(arguments, 0).map(Value::int),
         "As `timezone_to_offset_seconds`.",
         &[("timezone_to_second('-02:00:00')", "-7200")],
-    ),
+    )
+    .changing(),
     Function::new(
         "mongo_date",
         &[Argument::optional("time", Kind::Int), Argument::optional("unit", Kind::Text)],
@@ -113,7 +119,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, arguments| mongo_date(arguments),
         "A time (now, or milliseconds, or in a unit) as MongoDB's `ISODate(...)`, in the text that EMQX's SQL tester shows.",
         &[("mongo_date(1708703461232)", "'ISODate(2024-02-23T15:51:01.232Z)'")],
-    ),
+    )
+    .changing(),
 ];
 
 fn now(unit: Unit) -> i128 {

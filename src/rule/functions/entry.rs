@@ -17,6 +17,9 @@ pub struct Function {
     pub docs: &'static str,
     /// Calls with the results that they give, as SQL; a test runs them.
     pub examples: &'static [(&'static str, &'static str)],
+    /// Whether two calls with the same arguments for the same event may differ: it looks at the clock, draws lots, or reads
+    /// or writes what is kept.
+    pub changes: bool,
     run: Implementation,
 }
 
@@ -29,7 +32,12 @@ impl Function {
         docs: &'static str,
         examples: &'static [(&'static str, &'static str)],
     ) -> Self {
-        Self { name, arguments, result, docs, examples, run }
+        Self { name, arguments, result, docs, examples, changes: false, run }
+    }
+
+    /// The same function, which [`Self::changes`].
+    pub(super) const fn changing(self) -> Self {
+        Self { changes: true, ..self }
     }
 
     /// Fewest arguments that it takes.

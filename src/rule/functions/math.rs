@@ -141,7 +141,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, _| finite(fastrand::f64()),
         "A float from 0 on and below 1, another one each time.",
         &[("floor(random())", "0")],
-    ),
+    )
+    .changing(),
 ];
 
 fn finite(number: f64) -> Result<Value, RunError> {

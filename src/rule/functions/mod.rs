@@ -70,30 +70,6 @@ pub static FAMILIES: &[Family] = &[
     Family { title: "Others", functions: system::FUNCTIONS },
 ];
 
-/// Functions whose results tell more than their arguments and the event: the clock, chance, what was kept.
-const CHANGING: [&str; 14] = [
-    "format_date",
-    "kv_store_del",
-    "kv_store_get",
-    "kv_store_put",
-    "mongo_date",
-    "now_rfc3339",
-    "now_timestamp",
-    "proc_dict_del",
-    "proc_dict_get",
-    "proc_dict_put",
-    "random",
-    "jq",
-    "uuid_v4",
-    "uuid_v4_no_hyphen",
-];
-
-/// Whether a function gives the same for the same event whenever it is called.
-#[must_use]
-pub fn answers_alike(name: &str) -> bool {
-    !CHANGING.contains(&name)
-}
-
 /// The function of a name. Names are compared exactly: they are lower-case.
 #[must_use]
 pub fn lookup(name: &str) -> Option<&'static Function> {

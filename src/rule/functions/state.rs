@@ -31,7 +31,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "Keeps a value under a key, for all rules and all events, until Waypost ends: in memory, at most 100,000 keys and \
          16 MiB. Gives `true`.",
         &[("kv_store_put('docs', 1)", "true")],
-    ),
+    )
+    .changing(),
     Function::new(
         "kv_store_get",
         &[KEY, Argument::optional("default", Kind::Any)],
@@ -39,7 +40,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, arguments| Ok(get(&shared(arguments)).unwrap_or_else(|| any(arguments, 1).clone())),
         "What is kept under a key; where nothing is, the default, or `undefined`.",
         &[("kv_store_get('no such key', 0)", "0")],
-    ),
+    )
+    .changing(),
     Function::new(
         "kv_store_del",
         &[KEY],
@@ -50,7 +52,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         },
         "Forgets what is kept under a key. Gives `true`.",
         &[("kv_store_del('no such key')", "true")],
-    ),
+    )
+    .changing(),
     Function::new(
         "proc_dict_put",
         &[KEY, VALUE],
@@ -62,7 +65,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "Keeps a value under a key for the client of the event (its `clientid`; events without one share), within the bounds \
          of `kv_store_put`. Gives what was kept before. (In EMQX it ends with the client's connection.)",
         &[("is_null(proc_dict_put('docs', null()))", "true")],
-    ),
+    )
+    .changing(),
     Function::new(
         "proc_dict_get",
         &[KEY],
@@ -70,7 +74,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |context, arguments| Ok(get(&of_client(context, arguments)).unwrap_or(Value::Undefined)),
         "What `proc_dict_put` keeps under a key for the client of the event, or `undefined`.",
         &[("is_null(proc_dict_get('no such key'))", "true")],
-    ),
+    )
+    .changing(),
     Function::new(
         "proc_dict_del",
         &[KEY],
@@ -78,7 +83,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |context, arguments| Ok(delete(&of_client(context, arguments)).unwrap_or(Value::Undefined)),
         "Forgets what `proc_dict_put` keeps under a key for the client of the event. Gives what it was.",
         &[("is_null(proc_dict_del('no such key'))", "true")],
-    ),
+    )
+    .changing(),
 ];
 
 #[derive(Default)]

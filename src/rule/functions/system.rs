@@ -21,7 +21,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         },
         "A random UUID of version 4.",
         &[("strlen(uuid_v4())", "36")],
-    ),
+    )
+    .changing(),
     Function::new(
         "uuid_v4_no_hyphen",
         &[],
@@ -29,7 +30,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |_, _| made(uuid()?),
         "A random UUID of version 4 without hyphens.",
         &[("strlen(uuid_v4_no_hyphen())", "32")],
-    ),
+    )
+    .changing(),
     Function::new(
         "getenv",
         &[Argument::needed("name", Kind::Text)],

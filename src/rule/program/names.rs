@@ -35,9 +35,7 @@ impl Program {
         };
         !all_columns
             && names.iter().all(|name| name.text != "metadata")
-            && calls
-                .iter()
-                .all(|name| functions::answers_alike(&String::from_utf8_lossy(&name.text)))
+            && !calls.iter().any(|name| changes(name))
     }
 
     /// What the rule reads, with its aliases added to what is known.
@@ -68,6 +66,12 @@ struct Read<'t> {
     names: Vec<&'t Name>,
     /// Functions.
     calls: Vec<&'t Name>,
+}
+
+/// Whether a function may give something else for the same event the next time.
+fn changes(name: &Name) -> bool {
+    let function = std::str::from_utf8(&name.text).ok().and_then(functions::lookup);
+    function.is_some_and(|function| function.changes)
 }
 
 fn meant(name: &Name, known: &BTreeSet<Bytes>) -> Option<String> {

@@ -40,7 +40,8 @@ pub(super) static FUNCTIONS: &[Function] = &[Function::new(
         ("jq('.a[] | .b', '{\"a\":[{\"b\":1},{\"b\":2}]}')", "[1, 2]"),
         ("jq('map(. + 1)', [1, 2])", "[[2, 3]]"),
     ],
-)];
+)
+.changing()];
 
 fn jq(arguments: &[Value]) -> Result<Value, RunError> {
     let program = text(arguments, 0)?;
