@@ -291,14 +291,14 @@ fn matches_topic(topic: &Value, filter: &Value) -> Result<bool, RunError> {
         let message = format!("`=~` compares a topic with a filter, not {}", value.kind());
         RunError::new(Reason::WrongType, message)
     };
-    let text = |value: &Value| match value {
-        Value::Text(_) | Value::Null | Value::Bool(_) => Ok(value.to_text()),
+    let text = |value: &Value, other: &Value| match (value, other) {
+        (Value::Text(_), _) | (Value::Null | Value::Bool(_), Value::Text(_)) => Ok(value.to_text()),
         _ => Err(wrong(value)),
     };
     if topic.is_undefined() || filter.is_undefined() {
         return Ok(false);
     }
-    let (topic, filter) = (text(topic)?, text(filter)?);
+    let (topic, filter) = (text(topic, filter)?, text(filter, topic)?);
     let (topic, filter) = (String::from_utf8_lossy(&topic), String::from_utf8_lossy(&filter));
     Ok(topic::levels_match(&filter, &topic))
 }

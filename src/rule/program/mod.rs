@@ -27,7 +27,7 @@ use bytes::Bytes;
 use self::compile::Compiler;
 use self::evaluate::Run;
 use self::node::{Condition, Field};
-use self::scope::{Layer, Scope};
+use self::scope::{Layer, PayloadFrom, Scope};
 use super::run::RunError;
 use super::sql::{self, Query, SqlError, What};
 use super::value::{Map, Value};
@@ -302,13 +302,15 @@ impl Run {
     ) -> Result<(Layer, Vec<Value>), RunError> {
         let Foreach { fields, element, .. } = foreach;
         let mut output = Layer::default();
+        // EMQX puts what is given a name over the columns, too, which shows where a field behind it finds nothing.
+        let mut renamed = Layer { payload: PayloadFrom::Column, ..Layer::default() };
         let mut elements = Vec::new();
         for (place, field) in fields.iter().enumerate() {
             let Field::One { value, to, in_place } = field else {
                 let message = "`FOREACH` cannot walk `*`";
                 return Err(RunError::new(super::run::Reason::WrongType, message));
             };
-            let scope = Scope { top: Some(&output), ..*below };
+            let scope = Scope { top: Some(&output), over: &[&renamed], ..*below };
             let value = self.value(value, &scope)?;
             let last = place + 1 == fields.len();
             if last {
@@ -316,6 +318,9 @@ impl Run {
             }
             // A value without a name of its own is seen as `item` only.
             let unnamed = last && !*in_place && to.first != *element;
+            if !in_place && to.steps.is_empty() {
+                renamed.map.insert(to.first.clone(), value.clone());
+            }
             if !unnamed {
                 self.put(&mut output, to, value, *in_place, below)?;
             }

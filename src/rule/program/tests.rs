@@ -75,6 +75,36 @@ fn where_sees_what_was_selected_and_paths_into_the_payload_see_the_event() {
 }
 
 #[test]
+fn a_name_of_foreach_stands_before_the_column_of_that_name() {
+    let event = json!({"topic": "t", "payload": "no JSON", "x": {"a": 1}});
+    for (fields, expected) in [
+        // In EMQX what is given a name is a column for the fields behind it: the payload is not looked into.
+        ("[1] as payload, payload.x", Ok(json!([]))),
+        ("2 as x, x.a as y, [x] as z DO z", Ok(json!([{"z": 2}]))),
+        ("payload.x as payload", Err("the payload is not JSON at byte 0: \"no JSON\"".to_owned())),
+    ] {
+        assert_eq!(applied(&format!("FOREACH {fields} FROM t"), &event), expected, "{fields}");
+    }
+}
+
+#[test]
+fn only_what_tells_of_the_event_alone_is_shared_by_rules() {
+    for (expression, alike) in [
+        ("topic", true),
+        ("unix_ts_to_rfc3339(1)", true),
+        ("now_timestamp()", false),
+        ("format_date('second', 'local', '%Y', 1)", false),
+        ("date_to_unix_ts('second', 'local', '%Y', topic)", false),
+        ("timezone_to_offset_seconds('local')", false),
+        ("case when timezone_to_second('local') > 0 then 1 end", false),
+        ("metadata.rule_id", false),
+    ] {
+        let program = Program::new(&format!("SELECT {expression} as x FROM t")).unwrap();
+        assert_eq!(program.answers_alike(), alike, "{expression}");
+    }
+}
+
+#[test]
 fn slices_and_indices_are_those_of_emqx() {
     let event = json!({"topic": "t", "a": [1, 2, 3], "i": 2, "s": "[7,8]"});
     for (expression, expected) in [
@@ -116,6 +146,8 @@ fn what_a_condition_may_be() {
         ("n in ('1')", Some(false)),
         ("n in (1.0)", Some(false)),
         ("n in (0, 1)", Some(true)),
+        ("ok =~ ok", None),
+        ("ok =~ 'true'", Some(true)),
         ("n = '1'", Some(true)),
         ("is_null(nosuch)", Some(true)),
         ("upper('a')", None),

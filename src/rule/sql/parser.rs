@@ -406,6 +406,9 @@ impl Parser<'_, '_> {
         }
         let start = self.span();
         let first = match *self.peek() {
+            TokenKind::Name("true" | "false") if !self.call_follows() => {
+                return Err(self.boolean_as_name());
+            }
             TokenKind::Name(text) | TokenKind::QuotedName(text) => self.name(text),
             _ => return Err(self.unexpected("a name")),
         };
@@ -427,6 +430,7 @@ impl Parser<'_, '_> {
     fn key(&mut self) -> Parsed<Name> {
         let span = self.span();
         match *self.peek() {
+            TokenKind::Name("true" | "false") => Err(self.boolean_as_name()),
             TokenKind::Name(text) | TokenKind::QuotedName(text) | TokenKind::Text(text) => {
                 Ok(self.name(text))
             }
@@ -439,6 +443,12 @@ impl Parser<'_, '_> {
         let name = Name { text: Bytes::copy_from_slice(text.as_bytes()), span: self.span() };
         self.advance();
         name
+    }
+
+    fn boolean_as_name(&self) -> SqlError {
+        let word = self.text_of(self.span());
+        let message = format!("`{word}` is a value; as a name it is written `\"{word}\"`");
+        SqlError::new(self.span(), message)
     }
 
     fn index(&mut self) -> Parsed<Step> {

@@ -89,6 +89,16 @@ fn a_wrong_rule_is_told_where_and_what_would_be_right() {
             "the result of a function cannot be indexed: give it an alias in a field of its own first",
         ),
         ("SELECT 1e3 FROM t", "1e3", "a float is digits, a point and digits, as in `1.0e3`"),
+        (
+            "SELECT payload.true FROM t",
+            "true",
+            "`true` is a value; as a name it is written `\"true\"`",
+        ),
+        (
+            "SELECT topic AS false FROM t",
+            "false",
+            "`false` is a value; as a name it is written `\"false\"`",
+        ),
         ("SELECT 'abc FROM t", "'abc FROM t", "there is no closing ' to this"),
         (
             "SELECT a FROM t -- tail",
