@@ -41,19 +41,24 @@ fn answer(line: &Bytes) -> Result<Value, String> {
     }
     let source = text("template").ok_or("a case has `template`, a text, and `data`")?;
     let template = Template::parse(source).map_err(|error| error.to_string())?;
-    let data = without_undefined(case.get("data").cloned().unwrap_or(Value::Null));
-    let result = template.render(&data, Escape::None);
-    Ok(json!({ "outcome": "rendered", "result": result, "missing": template.missing(&data) }))
+    let data = case.get("data").unwrap_or(&Value::Null);
+    let result = template.render(&with_undefined(data, Some(&"undefined".into())), Escape::None);
+    let missing = template.missing(&with_undefined(data, None));
+    Ok(json!({ "outcome": "rendered", "result": result, "missing": missing }))
 }
 
-/// `{"$undefined": true}` stands for what is there and undefined, which templates do not tell from what is not there.
-fn without_undefined(data: Value) -> Value {
-    match data {
-        Value::Object(object) => {
-            let undefined = json!({ "$undefined": true });
-            let there = object.into_iter().filter(|(_, value)| *value != undefined);
-            Value::Object(there.map(|(key, value)| (key, without_undefined(value))).collect())
-        }
-        other => other,
-    }
+/// The data with something for each `{"$undefined": true}`, which stands for what is there and undefined: records have the
+/// text `"undefined"` in its place, and a path that leads there counts as one that leads nowhere.
+fn with_undefined(data: &Value, instead: Option<&Value>) -> Value {
+    let Value::Object(object) = data else { return data.clone() };
+    let undefined = json!({ "$undefined": true });
+    let entries = object.iter().filter_map(|(key, value)| {
+        let value = if *value == undefined {
+            instead.cloned()
+        } else {
+            Some(with_undefined(value, instead))
+        };
+        Some((key.clone(), value?))
+    });
+    Value::Object(entries.collect())
 }
