@@ -53,7 +53,7 @@ impl Value<'_> {
         let of_message = |topic: &&TopicFilter| !topic.as_str().starts_with(events::PREFIX);
         let topics = program.topics().iter().filter(of_message).cloned().collect();
         let events = events::kinds_of(program.topics());
-        self.warn_of_names(&program);
+        self.warn_of_names(text, &program);
         for doubt in program.doubts() {
             let message =
                 format!("this rule fails for every event that comes here: {}", doubt.message);
@@ -83,11 +83,25 @@ impl Value<'_> {
     }
 
     /// Warns of names that are always undefined.
-    fn warn_of_names(&self, program: &Program) {
+    fn warn_of_names(&self, sql: &str, program: &Program) {
+        let of_message = |topic: &TopicFilter| !topic.as_str().starts_with(events::PREFIX);
+        let has_payload = program.topics().iter().all(of_message);
         for (name, meant) in program.unknown_names() {
-            let advice = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+            let text = String::from_utf8_lossy(&name.text);
+            let quoted = sql.get(name.span.start..).is_some_and(|rest| rest.starts_with('"'));
+            let advice = match meant {
+                _ if matches!(&*text, "null" | "undefined") => {
+                    "`is_null(x)` asks for it".to_owned()
+                }
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None if quoted => format!("a text stands between single quotes: `'{text}'`"),
+                None if has_payload => {
+                    format!("a member of a JSON payload is `payload.{name}`")
+                }
+                None => "`waypost events list` has them".to_owned(),
+            };
             let message = format!(
-                "{name} is no column of the events in `FROM` and no alias: it is undefined always{advice}"
+                "{name} is no column of the events in `FROM` and no alias: it is undefined always; {advice}"
             );
             self.reader.warning(&self.path, self.place_of(name.span.start..name.span.end), message);
         }

@@ -81,10 +81,31 @@ pub fn all() -> impl Iterator<Item = &'static Function> {
     FAMILIES.iter().flat_map(|family| family.functions)
 }
 
+/// What functions are called in other languages.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("cast", "int"),
+    ("char_length", "strlen"),
+    ("ifnull", "coalesce"),
+    ("json_extract", "map_get"),
+    ("json_parse", "json_decode"),
+    ("json_stringify", "json_encode"),
+    ("len", "strlen"),
+    ("now", "now_timestamp"),
+    ("nvl", "coalesce"),
+    ("substring", "substr"),
+    ("to_json", "json_encode"),
+    ("to_number", "float"),
+    ("to_string", "str"),
+    ("uuid", "uuid_v4"),
+];
+
 /// The name of a function that somebody may have meant by one that does not exist.
 #[must_use]
 pub fn did_you_mean(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
+    if let Some((_, here)) = ELSEWHERE.iter().find(|(there, _)| *there == lower) {
+        return Some(here);
+    }
     let distance = |function: &Function| strsim::damerau_levenshtein(&lower, function.name);
     let nearest = all().min_by_key(|function| distance(function))?;
     let close_enough = 1 + lower.chars().count() / 4;

@@ -148,6 +148,9 @@ fn a_mistyped_name_finds_the_function_that_was_meant() {
         ("UPPER", Some("upper")),
         ("subst", Some("substr")),
         ("regexp_match", Some("regex_match")),
+        ("now", Some("now_timestamp")),
+        ("ToString", None),
+        ("to_string", Some("str")),
         ("xyzzy", None),
     ] {
         assert_eq!(did_you_mean(typed), meant, "{typed}");

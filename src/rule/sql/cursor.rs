@@ -1,8 +1,8 @@
 //! Where the parser stands in the tokens, and how it says what it did not expect there.
 
-use super::SqlError;
 use super::lexer::{Keyword, Token, TokenKind};
 use super::tree::Span;
+use super::{SqlError, elsewhere};
 
 pub(super) type Parsed<T> = Result<T, SqlError>;
 
@@ -56,6 +56,9 @@ impl<'sql> Parser<'_, 'sql> {
 
     pub(super) fn unexpected(&self, expected: &str) -> SqlError {
         let span = self.span();
+        if let Some(instead) = elsewhere::instead(self) {
+            return SqlError::new(span, instead);
+        }
         let found = self.text_of(span);
         let message = match self.peek() {
             TokenKind::End => format!("the rule ends where {expected} is expected"),

@@ -184,7 +184,10 @@ impl<'sql> Lexer<'sql> {
             let rest = self.rest();
             let Some(end) = rest.find(quote) else {
                 let span = Span { start, end: self.sql.len() };
-                return Err(SqlError::new(span, format!("there is no closing {quote} to this")));
+                let escaped = self.sql.contains(&format!("\\{quote}"));
+                let advice = if escaped { ", and a `\\` escapes none" } else { "" };
+                let message = format!("there is no closing {quote} to this{advice}");
+                return Err(SqlError::new(span, message));
             };
             self.take(end + 1);
             if !self.rest().starts_with(quote) {
@@ -237,6 +240,8 @@ fn unexpected_character(character: char) -> String {
         ';' => "a rule is one statement and has no `;` at its end".to_owned(),
         '!' => "`!` alone means nothing; write `NOT` or `!=`".to_owned(),
         '#' => "a topic filter stands between quotes, as in `FROM \"plant/#\"`".to_owned(),
+        '&' => "both is written `AND`".to_owned(),
+        '|' => "either is written `OR`".to_owned(),
         '`' => "names are quoted with `\"`".to_owned(),
         '_' => "a name starts with a letter; write other names in `\"`".to_owned(),
         _ => format!("`{character}` means nothing here"),

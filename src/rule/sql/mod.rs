@@ -4,6 +4,7 @@
 //! a tree prints as SQL that parses to the same tree. Pure; bounded in length and depth; never panics.
 
 mod cursor;
+mod elsewhere;
 mod infix;
 mod lexer;
 mod parser;

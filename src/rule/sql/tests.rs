@@ -61,9 +61,9 @@ fn a_wrong_rule_is_told_where_and_what_would_be_right() {
     for (sql, place, expected) in [
         ("SELCT * FROM t", "SELCT", "expected `SELECT` or `FOREACH`; did you mean `SELECT`?"),
         (
-            "SELECT a, FROM t",
-            "FROM",
-            "`FROM` is a reserved word; as a name it is written `\"FROM\"`; here a value is expected",
+            "SELECT a, end FROM t",
+            "end",
+            "`end` is a reserved word; as a name it is written `\"end\"`; here a value is expected",
         ),
         ("SELECT a b c FROM t", "c", "expected `,`, `AS` or `FROM`, not `c`"),
         ("SELECT a FORM t", "FORM", "expected `,`, `AS` or `FROM`; did you mean `FROM`?"),
@@ -112,6 +112,66 @@ fn a_wrong_rule_is_told_where_and_what_would_be_right() {
         assert_eq!(error.message, expected, "{sql}");
         assert_eq!(&sql[error.span.start..error.span.end], place, "{sql}");
     }
+}
+
+#[test]
+fn what_other_languages_write_is_told_in_words_of_this_one() {
+    let rules = [
+        "SELECT a, FROM t",
+        "SELECT a FROM t WHERE a LIKE 'x%'",
+        "SELECT a FROM t WHERE a between 1 and 2",
+        "SELECT a FROM t WHERE a is not null",
+        "SELECT a FROM t GROUP BY a",
+        "SELECT count(*) as n FROM t",
+        "SELECT if(a > 1, 1, 2) as x FROM t",
+        "SELECT a == 1 as x FROM t",
+        "SELECT payload->a as x FROM t",
+        "SELECT payload['a'] as x FROM t",
+        "SELECT a FROM t WHERE a = 1 && b = 2",
+        "SELECT a FROM t WHERE a = 1 || b = 2",
+        r"SELECT 'it\'s' as x FROM t",
+        "FOREACH payload.l FROM t DO item.x",
+        "FOREACH payload.l DO item.x WHERE item.x > 1 FROM t",
+        "SELECT case when a = 1 then 2 elsif a = 2 then 3 end as x FROM t",
+    ];
+    let told = rules.map(|sql| {
+        let error = parse(sql).expect_err(sql);
+        format!("{sql}\n{}^ {error}\n", " ".repeat(error.span.start))
+    });
+    expect_test::expect![[r#"
+        SELECT a, FROM t
+                  ^ there is no field behind the last `,`
+        SELECT a FROM t WHERE a LIKE 'x%'
+                                ^ there is no `LIKE` in a rule: `regex_match(name, '^a')` looks into texts, `topic =~ 'a/#'` matches topics
+        SELECT a FROM t WHERE a between 1 and 2
+                                ^ there is no `BETWEEN` in a rule: write `x >= 1 AND x <= 2`
+        SELECT a FROM t WHERE a is not null
+                                ^ there is no `IS` in a rule: `is_null(x)` and `is_not_null(x)` ask for what is not there
+        SELECT a FROM t GROUP BY a
+                        ^ there is no `GROUP` in a rule: a rule sees one event at a time
+        SELECT count(*) as n FROM t
+                     ^ `*` is no argument, and a rule sees one event at a time: nothing can be counted
+        SELECT if(a > 1, 1, 2) as x FROM t
+               ^ there is no `if`; write `CASE WHEN a > 1 THEN b ELSE c END`
+        SELECT a == 1 as x FROM t
+                  ^ equal is written `=`
+        SELECT payload->a as x FROM t
+                       ^ a member stands behind a point: `payload.temp`, `payload."a b"`
+        SELECT payload['a'] as x FROM t
+                       ^ a member stands behind a point: `payload.temp`, `payload."a b"`
+        SELECT a FROM t WHERE a = 1 && b = 2
+                                    ^ both is written `AND`
+        SELECT a FROM t WHERE a = 1 || b = 2
+                                    ^ either is written `OR`
+        SELECT 'it\'s' as x FROM t
+                     ^ there is no closing ' to this, and a `\` escapes none
+        FOREACH payload.l FROM t DO item.x
+                                 ^ `DO` and `INCASE` belong to `FOREACH` and stand in front of `FROM`, `DO` first
+        FOREACH payload.l DO item.x WHERE item.x > 1 FROM t
+                                    ^ `WHERE` stands behind `FROM`; what `FOREACH` asks of an element is `INCASE`
+        SELECT case when a = 1 then 2 elsif a = 2 then 3 end as x FROM t
+                                      ^ there is no `ELSIF`; write a further `WHEN`
+    "#]].assert_eq(&told.concat());
 }
 
 #[test]
