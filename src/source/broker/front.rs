@@ -4,15 +4,12 @@
 //! provider. Everything that is not yet a session is bounded here: connections, handshakes, the time until the broker
 //! has let the client in.
 
-use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::events::Teller;
 use super::peers::{Peer, Peers, Token};
 use super::prompt::Prompt;
+use super::relay::{self, read_some};
 use crate::source::{Problem, SourceHealth, SourceState};
 
 /// Time for the TLS handshake, and again for the CONNECT that lets the client in.
@@ -32,12 +30,8 @@ const OPENING_PAUSE: Duration = Duration::from_millis(4);
 const OPENING_BYTES_MAX: usize = 256 * 1024;
 /// TLS handshakes at once: each costs milliseconds of CPU.
 const HANDSHAKES_MAX: usize = 32;
-/// How long the broker may take to end a session whose client is gone: as long as it waits for custody.
-const ENDING_MAX: Duration = Duration::from_secs(40);
 /// Pause after a failed accept, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Bytes moved at once in one direction.
-const CHUNK: usize = 16 * 1024;
 
 /// The way in, shared by all listeners.
 #[derive(Debug)]
@@ -147,7 +141,20 @@ impl Front {
         peer: &Peer,
     ) -> Result<(), Problem> {
         let device = Prompt::new(device).map_err(|_| Problem::Closed)?;
-        let Some(tls) = tls else { return self.pass(device, token, peer).await };
+        match tls {
+            None => self.pass(device, token, peer).await,
+            // Apart, so that devices without TLS need not have room for it.
+            Some(tls) => Box::pin(self.decrypt(device, &tls, token, peer)).await,
+        }
+    }
+
+    async fn decrypt(
+        &self,
+        device: Prompt,
+        tls: &TlsAcceptor,
+        token: Token,
+        peer: &Peer,
+    ) -> Result<(), Problem> {
         let handshake = async {
             let _turn = self.handshakes.acquire().await;
             tls.accept(device).await
@@ -164,12 +171,14 @@ impl Front {
         token: Token,
         peer: &Peer,
     ) -> Result<(), Problem> {
-        let mut device = tokio::io::split(device);
+        let (mut reads, writes) = tokio::io::split(device);
         let passing = async {
             let opened =
-                tokio::time::timeout(self.admission_max, self.open(&mut device, token, peer));
+                tokio::time::timeout(self.admission_max, self.open(&mut reads, token, peer));
             match opened.await {
-                Ok(Ok(Some(broker))) => pass_both_ways(device, broker, peer).await,
+                Ok(Ok(Some((broker, answer)))) => {
+                    return relay::both_ways((reads, writes), broker, answer, peer).await;
+                }
                 Ok(Ok(None)) => {}
                 // No CONNECT, in time or at all.
                 Ok(Err(_)) | Err(_) => return Err(Problem::Protocol),
@@ -182,17 +191,18 @@ impl Front {
         }
     }
 
-    /// Passes the device's CONNECT on and the CONNACK back; `None` when the device has left before.
+    /// Passes the device's CONNECT on, and gives the broker's connection with what it has answered: CONNACK first.
+    /// `None` when the device has left before.
     ///
     /// A device that comes back while its last session is ending makes rmqtt say "server unavailable": the session
     /// that should give way is gone before it has answered. So that answer is not passed on at once; the CONNECT is
     /// repeated.
     async fn open<Io: AsyncRead + AsyncWrite>(
         &self,
-        (device_reads, device_writes): &mut (ReadHalf<Io>, WriteHalf<Io>),
+        device_reads: &mut ReadHalf<Io>,
         token: Token,
         peer: &Peer,
-    ) -> io::Result<Option<TcpStream>> {
+    ) -> io::Result<Option<(TcpStream, Vec<u8>)>> {
         let mut sent = Vec::new();
         let mut repeats = 0;
         loop {
@@ -227,9 +237,7 @@ impl Front {
             if let Some(code) = refusal(&answer) {
                 self.teller.refused(peer, code).await;
             }
-            device_writes.write_all(&answer).await?;
-            device_writes.flush().await?;
-            return Ok(Some(broker));
+            return Ok(Some((broker, answer)));
         }
     }
 }
@@ -246,58 +254,4 @@ fn refusal(answer: &[u8]) -> Option<u8> {
         [0x20, _, _, code, ..] if *code > 0 => Some(*code),
         _ => None,
     }
-}
-
-/// Ends when the broker has closed, or has had its time to do so after the device has.
-async fn pass_both_ways<Io>(
-    (mut device_reads, mut device_writes): (ReadHalf<Io>, WriteHalf<Io>),
-    broker: TcpStream,
-    peer: &Peer,
-) where
-    Io: AsyncRead + AsyncWrite,
-{
-    let (mut broker_reads, mut broker_writes) = broker.into_split();
-    let inwards = async {
-        pump(&mut device_reads, &mut broker_writes).await;
-        peer.leave();
-        // The broker sees the end, publishes the will and closes.
-        broker_writes.shutdown().await.ok();
-        tokio::time::sleep(ENDING_MAX).await;
-    };
-    let outwards = async {
-        pump(&mut broker_reads, &mut device_writes).await;
-        device_writes.shutdown().await.ok();
-    };
-    tokio::select! {
-        () = inwards => {}
-        () = outwards => {}
-    }
-}
-
-/// Moves bytes until the end of either side. Holds no buffer while it waits for bytes: most devices are silent
-/// most of the time.
-async fn pump<From, To>(from: &mut From, to: &mut To)
-where
-    From: AsyncRead + Unpin,
-    To: AsyncWrite + Unpin,
-{
-    while let Ok(bytes) = read_some(from).await {
-        let written = async {
-            to.write_all(&bytes).await?;
-            to.flush().await
-        };
-        if bytes.is_empty() || written.await.is_err() {
-            return;
-        }
-    }
-}
-
-/// What is there to read, as soon as there is something; empty at the end.
-async fn read_some<From: AsyncRead + Unpin>(from: &mut From) -> io::Result<Vec<u8>> {
-    poll_fn(|context| {
-        let mut space = [const { MaybeUninit::uninit() }; CHUNK];
-        let mut buffer = ReadBuf::uninit(&mut space);
-        Pin::new(&mut *from).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().to_vec())
-    })
-    .await
 }

@@ -1,14 +1,17 @@
 //! What happens to a message before it is acknowledged: custody first.
 //!
-//! rmqtt's session loop is serial, and calls here between reading a PUBLISH and answering it. So the answer
-//! waits as long as [`Gate::take`] does, and acknowledgements leave in the order received per connection.
+//! rmqtt's session loop is serial, and calls here between reading a PUBLISH and answering it. A message of QoS 1 is handed
+//! over, and its PUBACK held back on its way out ([`super::acks`]). For QoS 2 the answer waits here: rmqtt forgets a message
+//! of QoS 1 once it has answered, and one of QoS 2 it takes for a duplicate when it comes again.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmqtt::types::{Id, Publish, QoS};
 
+use super::acks::Acks;
 use super::events::Tag;
+use super::peers::Peer;
 use super::translate;
 use crate::event::Event;
 use crate::source::{Custody, Problem, SourceContext, SourceHealth, Verdict};
@@ -16,8 +19,8 @@ use crate::tail;
 use crate::topic::Topic;
 
 /// Longest wait for custody before the message is refused. Beyond it devices give up on a silent connection anyway
-/// (usual keep-alives are 30 to 60 s), and a session that waits cannot be taken over by its own reconnect.
-const CUSTODY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// (usual keep-alives are 30 to 60 s), and a session that waits here cannot be taken over by its own reconnect.
+pub(super) const CUSTODY_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How the answer to a PUBLISH is decided.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Gate {
 pub(super) enum Answer {
     /// It is safe, or needs not be.
     Acknowledge,
+    /// Once it is safe, which is seen to elsewhere.
+    Promised,
     /// It is not safe: never a success.
     NotStored,
     /// The access rules say no.
@@ -48,17 +53,18 @@ impl Gate {
         &self.context.health
     }
 
-    /// Takes custody of a message that the client `id` published from `address`, and says what to answer. `tag` is what
-    /// the message goes by, where it is told of again later.
+    /// Takes custody of a message that the client `id` published, and says what to answer. `tag` is what the message goes
+    /// by, where it is told of again later. With `acks` the answer may be promised.
     ///
     /// Dropping the future refuses nothing that was handed over already: the event may become durable, and the
     /// device, which got no answer, sends it again.
     pub(super) async fn publish(
         &self,
         id: &Id,
-        address: Option<SocketAddr>,
+        peer: Option<&Peer>,
         publish: &Publish,
         tag: Option<Tag>,
+        acks: Option<&Arc<Acks>>,
     ) -> Answer {
         let Ok(topic) = Topic::new(&publish.topic) else {
             self.context.health.count(Problem::Protocol);
@@ -69,9 +75,16 @@ impl Gate {
         if publish.dup {
             metrics.redelivered.inc();
         }
+        let address = peer.map(|peer| peer.address);
         let answer = if self.is_wanted(&topic) {
             let event = translate::event(&self.context, id, address, topic, publish, tag);
-            self.take(event, publish.qos != QoS::AtMostOnce).await
+            match (publish.qos, acks, publish.packet_id) {
+                (QoS::AtMostOnce, ..) => self.take_or_drop(event),
+                (QoS::AtLeastOnce, Some(acks), Some(packet_id)) => {
+                    self.promise(event, acks, packet_id.get()).await
+                }
+                _ => self.take(event).await,
+            }
         } else {
             if let Some(audience) = self.context.tail.audience() {
                 let event = translate::event(&self.context, id, address, topic, publish, tag);
@@ -84,7 +97,7 @@ impl Gate {
                 metrics.acknowledged.inc();
             }
             Answer::NotStored => self.context.health.count(Problem::NotStored),
-            Answer::Acknowledge | Answer::NotAllowed | Answer::InvalidTopic => {}
+            _ => {}
         }
         answer
     }
@@ -94,11 +107,11 @@ impl Gate {
     pub(super) async fn will(
         &self,
         id: &Id,
-        address: Option<SocketAddr>,
+        peer: Option<&Peer>,
         publish: &Publish,
         tag: Option<Tag>,
     ) {
-        let Answer::NotStored = self.publish(id, address, publish, tag).await else { return };
+        let Answer::NotStored = self.publish(id, peer, publish, tag, None).await else { return };
         self.context.health.metrics.dropped.inc();
     }
 
@@ -106,13 +119,29 @@ impl Gate {
         self.context.wanted.borrow().topics.iter().any(|filter| filter.matches(topic))
     }
 
-    async fn take(&self, event: Event, is_acknowledged: bool) -> Answer {
-        if !is_acknowledged {
-            if self.context.intake.try_submit(event, Custody::none()).is_err() {
-                self.context.health.metrics.dropped.inc();
-            }
-            return Answer::Acknowledge;
+    /// Nobody waits for an answer.
+    fn take_or_drop(&self, event: Event) -> Answer {
+        if self.context.intake.try_submit(event, Custody::none()).is_err() {
+            self.context.health.metrics.dropped.inc();
         }
+        Answer::Acknowledge
+    }
+
+    /// Hands over an event; its acknowledgement waits elsewhere.
+    async fn promise(&self, event: Event, acks: &Arc<Acks>, packet_id: u16) -> Answer {
+        let (bytes, intake) = (event.memory_bytes(), &self.context.intake);
+        let mut room = acks.try_place().zip(intake.try_reserve(bytes).ok());
+        if room.is_none() {
+            let waited = async { Some((acks.place().await, intake.reserve(bytes).await.ok()?)) };
+            room = tokio::time::timeout(self.custody_wait_max, waited).await.ok().flatten();
+        }
+        let Some((place, room)) = room else { return Answer::NotStored };
+        room.submit(event, acks.promise(place, packet_id));
+        Answer::Promised
+    }
+
+    /// Hands over an event, and waits until it is safe.
+    async fn take(&self, event: Event) -> Answer {
         let (custody, verdict) = Custody::channel();
         let accepted = async {
             self.context.intake.submit(event, custody).await.ok()?;
@@ -173,7 +202,7 @@ mod tests {
             };
             let started = Instant::now();
             let answer = tokio::select! {
-                answer = gate.take(event(&context), true) => answer,
+                answer = gate.take(event(&context)) => answer,
                 () = accept => unreachable!("it is pending"),
             };
             assert_eq!(answer, expected, "full: {is_full}, accepted after {accepted_after:?}");

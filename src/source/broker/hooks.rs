@@ -162,6 +162,7 @@ impl House {
         let Some(peer) = self.peers.find(connect.id().remote_addr) else {
             return AuthResult::NotAuthorized;
         };
+        peer.speaks(matches!(connect, ConnectInfo::V5(..)));
         let password = connect.password().map(|password| &password[..]).unwrap_or_default();
         let username = connect.username().map(|name| &**name);
         let refusal = match self.users.admit(username, password, &peer).await {
@@ -219,17 +220,25 @@ impl House {
 
     async fn publish(&self, session: &Session, publish: &Publish) -> PublishAclResult {
         let (id, topic) = (&session.id, &publish.topic);
+        let peer = self.peers.find(id.remote_addr);
         let may = access::may_publish(&self.access, client(id), topic);
         self.teller.authorized(id, "publish", topic, self.authz_source(), may).await;
+        let acks = peer.as_deref().map(|peer| &peer.acks);
         let answer = if may {
             let tag = self.teller.tag(publish);
-            self.gate.publish(id, self.address(id), publish, tag).await
+            self.gate.publish(id, peer.as_deref(), publish, tag, acks).await
         } else {
             self.gate.health().count(Problem::NotAuthorized);
             Answer::NotAllowed
         };
+        if let (QoS::AtLeastOnce, Some(packet_id), Some(acks)) =
+            (publish.qos, publish.packet_id, acks)
+            && answer != Answer::Promised
+        {
+            acks.keep_turn(packet_id.get());
+        }
         let (reason, text) = match answer {
-            Answer::Acknowledge => {
+            Answer::Acknowledge | Answer::Promised => {
                 self.teller.goes_out(id, publish);
                 return PublishAclResult::allow();
             }
@@ -237,19 +246,18 @@ impl House {
             Answer::NotAllowed => (PublishAckReason::NotAuthorized, "not allowed by access rules"),
             Answer::InvalidTopic => (PublishAckReason::TopicNameInvalid, "not a topic name"),
         };
-        // A QoS 0 message has no answer that could be false: without one it is just not taken.
-        let disconnect = answer == Answer::InvalidTopic
-            || (publish.qos != QoS::AtMostOnce && !speaks_mqtt5(session).await);
+        let speaks_mqtt5 = peer.is_some_and(|peer| peer.speaks_mqtt5());
+        // A QoS 0 message has no answer that could be false: without one it is just not taken. For anything older than
+        // MQTT 5, `disconnect = false` would make rmqtt send a PUBACK.
+        let disconnect =
+            answer == Answer::InvalidTopic || (publish.qos != QoS::AtMostOnce && !speaks_mqtt5);
         PublishAclResult(PublishResult::reason_code(reason, Some(text.into()), disconnect))
     }
 
     async fn will(&self, id: &Id, publish: &Publish) {
-        self.gate.will(id, self.address(id), publish, self.teller.tag(publish)).await;
+        let peer = self.peers.find(id.remote_addr);
+        self.gate.will(id, peer.as_deref(), publish, self.teller.tag(publish)).await;
         self.teller.goes_out(id, publish);
-    }
-
-    fn address(&self, id: &Id) -> Option<std::net::SocketAddr> {
-        self.peers.find(id.remote_addr).map(|peer| peer.address)
     }
 }
 
@@ -269,9 +277,4 @@ fn problem(reason: &Reason) -> Option<Problem> {
         Reason::Reasons(reasons) => reasons.iter().find_map(problem),
         _ => None,
     }
-}
-
-/// MQTT 5 has negative answers. For anything older, `disconnect = false` would make rmqtt send a PUBACK.
-async fn speaks_mqtt5(session: &Session) -> bool {
-    matches!(session.connect_info().await.as_deref(), Ok(ConnectInfo::V5(..)))
 }

@@ -3,19 +3,23 @@
 //! It promises what a broker in front of Waypost cannot: PUBACK (QoS 1) and PUBREC (QoS 2) leave only after every
 //! queue the message is routed to holds it. A message that no rule wants is acknowledged at once, and one that
 //! could not be made safe never with success: MQTT 5 clients see "quota exceeded", MQTT 3.1.1, which has no negative
-//! answer, sees the connection closed. Other subscribers of this broker get the messages as from any broker.
+//! answer, sees the connection closed. Other subscribers of this broker get the messages as from any broker: those of
+//! QoS 0 and 1 at once, whatever the disk does, those of QoS 2 after the commit.
 //!
 //! It keeps nothing on disk: sessions, subscriptions and retained messages live in memory and end with the process.
 //! It is the only module that names rmqtt, which runs on a runtime of its own, so that stopping the source ends
 //! every task that rmqtt has started.
 
 mod access;
+mod acks;
 mod events;
 mod front;
 mod gate;
 mod hooks;
 mod peers;
 mod prompt;
+mod puback;
+mod relay;
 mod retained;
 mod server;
 mod shared;

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 use super::events::Notes;
+use crate::source::SourceHealth;
 
 /// A connection from outside.
 #[derive(Debug)]
@@ -20,7 +22,10 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Where it came in.
     pub(super) entrance: SocketAddr,
+    /// What it is still to be told of its messages.
+    pub(super) acks: Arc<Acks>,
     notes: Mutex<Notes>,
+    is_mqtt5: AtomicBool,
     left: AtomicBool,
     hang_up: CancellationToken,
 }
@@ -29,6 +34,16 @@ impl Peer {
     /// What is to be told of it later.
     pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which version of MQTT it speaks, once CONNECT has come.
+    pub(super) fn speaks(&self, is_mqtt5: bool) {
+        self.is_mqtt5.store(is_mqtt5, Ordering::Relaxed);
+    }
+
+    /// MQTT 5 has negative answers.
+    pub(super) fn speaks_mqtt5(&self) -> bool {
+        self.is_mqtt5.load(Ordering::Relaxed)
     }
 
     /// Closes the connection without an answer.
@@ -56,6 +71,7 @@ impl Peer {
 #[derive(Debug)]
 pub(super) struct Peers {
     gone_max: usize,
+    health: Arc<SourceHealth>,
     known: Mutex<Known>,
 }
 
@@ -72,8 +88,8 @@ pub(super) struct Token(SocketAddr);
 
 impl Peers {
     /// Remembers up to `gone_max` connections beyond their end.
-    pub(super) fn new(gone_max: usize) -> Self {
-        Self { gone_max, known: Mutex::default() }
+    pub(super) fn new(gone_max: usize, health: Arc<SourceHealth>) -> Self {
+        Self { gone_max, health, known: Mutex::default() }
     }
 
     /// Makes the device at `address`, which came in at `entrance`, known under a fresh token.
@@ -85,7 +101,9 @@ impl Peers {
         let peer = Arc::new(Peer {
             address,
             entrance,
+            acks: Arc::new(Acks::new(Arc::clone(&self.health))),
             notes: Mutex::default(),
+            is_mqtt5: AtomicBool::new(false),
             left: AtomicBool::new(false),
             hang_up: CancellationToken::new(),
         });

@@ -103,7 +103,8 @@ impl Broker {
         drop(inside);
         let inner_address =
             inner.local_addr().map_err(|source| BrokerError::Inner { source: source.into() })?;
-        let peers = Arc::new(Peers::new(config.connections_max.get()));
+        let health = Arc::clone(&context.health);
+        let peers = Arc::new(Peers::new(config.connections_max.get(), Arc::clone(&health)));
         let teller = Arc::new(Teller::new(context.clone(), Arc::clone(&peers), INFLIGHT_MAX.get()));
         let house = Arc::new(House {
             teller: Arc::clone(&teller),
@@ -112,7 +113,6 @@ impl Broker {
             access: config.access.clone(),
             peers: Arc::clone(&peers),
         });
-        let health = Arc::clone(&context.health);
         let front = Front::new(inner_address, peers, teller, health, config.connections_max.get());
         let retained = Retained::new(config.retained_messages_max, Arc::clone(&context.health));
         let setup = set_up(inner, config.connections_max.get(), retained, house);

@@ -43,6 +43,8 @@ pub(super) struct Notes {
     end: Option<Occurrence>,
     /// The end was told.
     is_over: bool,
+    /// It is hung up on, because a message was not stored and it could not be told so.
+    pub(super) is_not_stored: bool,
     /// The message that is being published.
     publishing: Option<(Publish, Tag)>,
     /// The quality of service of the subscription that is being given up.
@@ -262,8 +264,12 @@ impl Teller {
     /// A connection has ended.
     pub(super) async fn disconnected(&self, session: &Session, reason: &Reason) {
         let id = &session.id;
-        let word = words::disconnected(reason, self.clients.kicked(&id.client_id));
         if let Some(peer) = self.peer(id) {
+            let word = if peer.notes().is_not_stored {
+                words::NOT_STORED
+            } else {
+                words::disconnected(reason, self.clients.kicked(&id.client_id))
+            };
             self.note_late(session, &peer).await;
             self.end(id.remote_addr, &peer, word, columns::disconnect_properties(reason)).await;
         }

@@ -4,6 +4,9 @@ use rmqtt::codec::v5::DisconnectReasonCode;
 use rmqtt::net::MqttError;
 use rmqtt::types::{Disconnect, Reason};
 
+/// Why a client before MQTT 5 is hung up on that would otherwise take a message for safe.
+pub(super) const NOT_STORED: &str = reason_code(0x97);
+
 /// The name of a reason code of MQTT 5, as EMQX has it.
 pub(super) const fn reason_code(code: u8) -> &'static str {
     match code {

@@ -40,7 +40,7 @@ impl<'a> Login<'a> {
         Self { version, client_id, user: None, will: None, clean: true }
     }
 
-    fn packet(self) -> Vec<u8> {
+    pub(super) fn packet(self) -> Vec<u8> {
         let v5 = self.version == Version::V5;
         let mut flags = if self.clean { 0b10 } else { 0 };
         let mut payload = text(self.client_id);
@@ -77,7 +77,7 @@ pub(super) fn text(data: &str) -> Vec<u8> {
     bytes(data.as_bytes())
 }
 
-pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(in crate::source::broker) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     let mut rest = body.len();
     loop {
@@ -175,6 +175,10 @@ impl Device {
 impl<Io: AsyncRead + AsyncWrite + Unpin> Device<Io> {
     pub(super) fn io(&self) -> &Io {
         &self.io
+    }
+
+    pub(super) fn io_mut(&mut self) -> &mut Io {
+        &mut self.io
     }
 
     pub(super) fn over(io: Io, version: Version) -> Self {

@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::client::{BOTH, Device, Login, PATIENCE, Seen, Version, WATCH, answer, packet, puback};
+use tokio::io::AsyncWriteExt as _;
+
+use super::client::{
+    BOTH, Device, Login, PATIENCE, Packet, Seen, Version, WATCH, answer, packet, puback, publish,
+};
 use super::{Running, config};
+use crate::source::broker::acks::UNRESOLVED_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn puback_and_pubrec_wait_for_custody() {
@@ -42,6 +47,128 @@ async fn a_refused_message_is_never_acknowledged_with_success() {
         assert_eq!(device.see(PATIENCE).await, Seen::Closed, "3.1.1 has no negative answer");
         broker.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_one_device_wait_for_custody_together_and_are_acknowledged_in_order() {
+    for version in BOTH {
+        let mut broker = Running::start().await;
+        let mut device = Device::connect(broker.address, Login::new(version, "d")).await;
+        let mut taken = Vec::new();
+        for packet_id in 1..=5 {
+            device.publish("t/1", 1, packet_id, b"hello").await;
+        }
+        for _ in 1..=5 {
+            taken.push(broker.next().await);
+        }
+        let first = taken.remove(0);
+        taken.into_iter().rev().for_each(|incoming| incoming.custody.accept());
+        assert_eq!(device.see(WATCH).await, Seen::Nothing, "{version:?}: the first is not safe");
+        first.custody.accept();
+        for packet_id in 1..=5 {
+            assert_eq!(device.see(PATIENCE).await.packet_id(), packet_id, "{version:?}");
+        }
+        assert_eq!(broker.context.health.metrics.acknowledged.get(), 5);
+        broker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_between_others_is_the_only_one_refused() {
+    let mut broker = Running::start().await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V5, "d")).await;
+    for packet_id in 1..=3 {
+        device.publish("t/1", 1, packet_id, b"hello").await;
+    }
+    broker.next().await.custody.accept();
+    broker.next().await.custody.refuse();
+    broker.next().await.custody.accept();
+    for expected in [(0x40, 1, 0), (0x40, 2, 0x97), (0x40, 3, 0)] {
+        assert_eq!(answer(device.see(PATIENCE).await), expected);
+    }
+
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "e")).await;
+    for packet_id in 1..=3 {
+        device.publish("t/1", 1, packet_id, b"hello").await;
+    }
+    broker.next().await.custody.accept();
+    broker.next().await.custody.refuse();
+    broker.next().await.custody.accept();
+    assert_eq!(device.see(PATIENCE).await, puback(1));
+    assert_eq!(device.see(PATIENCE).await, Seen::Closed, "nothing behind it is acknowledged");
+    assert_eq!(broker.problems(crate::source::Problem::NotStored), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_no_custody_is_acknowledged_in_its_turn() {
+    let mut broker = Running::with(config(), &["plant/#"]).await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    device.publish("plant/1", 1, 1, b"wanted").await;
+    device.publish("office/1", 1, 2, b"not wanted").await;
+    let wanted = broker.next().await;
+    assert_eq!(device.see(WATCH).await, Seen::Nothing);
+    wanted.custody.accept();
+    assert_eq!((device.see(PATIENCE).await, device.see(PATIENCE).await), (puback(1), puback(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_message_waits_is_answered_all_else() {
+    let mut broker = Running::start().await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    device.publish("t/1", 1, 7, b"hello").await;
+    let pending = broker.next().await;
+    device.send(&packet(0xc0, &[])).await;
+    assert_eq!(device.see(PATIENCE).await, Seen::Packet(Packet { first: 0xd0, body: vec![] }));
+    assert_eq!(device.subscribe("other/#").await, 1);
+    pending.custody.accept();
+    assert_eq!(device.see(PATIENCE).await, puback(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_device_has_no_more_than_its_share_of_messages_that_wait() {
+    let mut broker = Running::start().await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    let all = u16::try_from(UNRESOLVED_MAX + 1).unwrap();
+    for packet_id in 1..=all {
+        device.publish("t/1", 1, packet_id, b"x").await;
+    }
+    broker.until(|| broker.incoming.len() == UNRESOLVED_MAX).await;
+    assert_eq!(device.see(WATCH).await, Seen::Nothing);
+    assert_eq!(broker.incoming.len(), UNRESOLVED_MAX);
+    broker.next().await.custody.accept();
+    assert_eq!(device.see(PATIENCE).await, puback(1));
+    broker.until(|| broker.incoming.len() == UNRESOLVED_MAX).await;
+    let _events = broker.accept_all();
+    for packet_id in 2..=all {
+        assert_eq!(device.see(PATIENCE).await, puback(packet_id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_right_behind_connect_is_acknowledged_once_it_is_safe() {
+    let mut broker = Running::start().await;
+    let mut device = Device::open(broker.address, Version::V311).await;
+    let login = Login::new(Version::V311, "d");
+    let message = publish(Version::V311, "t/1", 1, 7, 0, b"hello");
+    device.send(&[login.packet(), message].concat()).await;
+    assert!(matches!(device.see(PATIENCE).await, Seen::Packet(Packet { first: 0x20, .. })));
+    let incoming = broker.next().await;
+    assert_eq!(device.see(WATCH).await, Seen::Nothing);
+    incoming.custody.accept();
+    assert_eq!(device.see(PATIENCE).await, puback(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_has_said_all_it_has_to_say_still_gets_its_acknowledgements() {
+    let mut broker = Running::start().await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    device.publish("t/1", 1, 7, b"hello").await;
+    let incoming = broker.next().await;
+    device.io_mut().shutdown().await.unwrap();
+    assert_eq!(device.see(WATCH).await, Seen::Nothing);
+    incoming.custody.accept();
+    assert_eq!(device.see(PATIENCE).await, puback(7));
+    assert_eq!(device.see(PATIENCE).await, Seen::Closed);
 }
 
 /// Most devices' stacks hold a small write back until the last one is acknowledged.

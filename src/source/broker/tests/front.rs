@@ -23,7 +23,7 @@ const ADMISSION: Duration = Duration::from_millis(500);
 async fn front(tls: Option<tokio_rustls::TlsAcceptor>) -> (SocketAddr, Arc<SourceHealth>) {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (context, _) = context(&["#"]);
-    let peers = Arc::new(Peers::new(8));
+    let peers = Arc::new(Peers::new(8, Arc::clone(&context.health)));
     let broker = mute.local_addr().unwrap();
     let teller = Arc::new(Teller::new(context.clone(), Arc::clone(&peers), 8));
     let front = Front::new(broker, peers, teller, Arc::clone(&context.health), 8);

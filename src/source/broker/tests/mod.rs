@@ -27,6 +27,8 @@ use crate::name::SourceName;
 use crate::source::{Incoming, Intake, Problem, SourceContext, SourceHealth, Wanted};
 use crate::topic::TopicFilter;
 
+pub(super) use self::client::packet;
+
 /// A broker that serves, and the other end of its intake.
 struct Running {
     address: SocketAddr,

@@ -62,17 +62,30 @@ async fn a_retained_message_reaches_later_subscribers_until_it_is_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_message_is_neither_retained_nor_passed_on() {
+async fn a_refused_message_of_qos_2_is_neither_retained_nor_passed_on() {
     let mut broker = Running::start().await;
     let mut subscriber = device(&broker, "s").await;
     assert_eq!(subscriber.subscribe("t").await, 1);
     let mut publisher = device(&broker, "d").await;
-    publisher.send(&publish(Version::V5, "t", 1, 1, RETAIN, b"refused")).await;
+    publisher.send(&publish(Version::V5, "t", 2, 1, RETAIN, b"refused")).await;
     broker.next().await.custody.refuse();
     assert_eq!(answer(publisher.see(PATIENCE).await).2, 0x97);
     assert_eq!(subscriber.see(WATCH).await, Seen::Nothing);
     assert_eq!(subscriber.subscribe("t").await, 1);
     assert_eq!(subscriber.see(WATCH).await, Seen::Nothing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_do_not_wait_for_the_disk() {
+    let mut broker = Running::start().await;
+    let mut subscriber = device(&broker, "s").await;
+    assert_eq!(subscriber.subscribe("t").await, 1);
+    let mut publisher = device(&broker, "d").await;
+    publisher.publish("t", 1, 1, b"at once").await;
+    assert_eq!(subscriber.message().await.1, b"at once");
+    assert_eq!(publisher.see(WATCH).await, Seen::Nothing);
+    broker.next().await.custody.refuse();
+    assert_eq!(answer(publisher.see(PATIENCE).await).2, 0x97);
 }
 
 #[tokio::test(flavor = "multi_thread")]
