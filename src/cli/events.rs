@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::table::Table;
 use super::{Failure, say};
+use crate::config::sources_of;
 use crate::event::EventKind;
 use crate::event::catalogue::{CATALOGUE, Entry, Profile, Shown, described, example, page};
 use crate::event::json::EventFormat;
@@ -34,7 +35,7 @@ pub(super) fn events(command: &EventsCommand) -> Result<(), Failure> {
         Some(name) if arguments.json => say(&to_json(kind(name)?.entry())),
         Some(name) => say(&described(kind(name)?)),
         None if arguments.json => say(&CATALOGUE.iter().map(to_json).collect::<Value>()),
-        None if arguments.markdown => say(&page()),
+        None if arguments.markdown => say(&page(sources_of)),
         None => say(&table()),
     }
     Ok(())

@@ -6,33 +6,10 @@ use std::num::NonZeroUsize;
 use super::reader::{Table, Value};
 use super::{AccessAction, AccessRule, BrokerSource, BrokerUser};
 use crate::access::TopicPattern;
-use crate::event::EventKind;
 use crate::password::PasswordHash;
 
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 const RETAINED_MESSAGES: usize = 10_000;
-
-/// The kinds of event that the embedded broker gives.
-pub(super) const EVENTS: &[EventKind] = &[
-    EventKind::MessagePublish,
-    EventKind::MessageDelivered,
-    EventKind::MessageAcked,
-    EventKind::MessageDropped,
-    EventKind::DeliveryDropped,
-    EventKind::ClientConnect,
-    EventKind::ClientConnack,
-    EventKind::ClientConnected,
-    EventKind::ClientDisconnected,
-    EventKind::ClientCheckAuthn,
-    EventKind::ClientCheckAuthz,
-    EventKind::ClientPing,
-    EventKind::ClientSubscribe,
-    EventKind::ClientUnsubscribe,
-    EventKind::SessionCreated,
-    EventKind::SessionSubscribed,
-    EventKind::SessionUnsubscribed,
-    EventKind::SessionTerminated,
-];
 
 pub(super) fn source(table: &mut Table<'_>) -> Option<BrokerSource> {
     let listen = table.require("listen", "[\"127.0.0.1:1883\"]");

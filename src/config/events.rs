@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::reader::{Reader, Table, Value};
 use super::words::{known_words, nearest};
-use super::{Config, Sink, Source};
+use super::{Config, MqttDialect, Sink, Source};
 use crate::event::json::EventFormat;
 use crate::event::{EventKind, Subject};
 use crate::name::SinkName;
@@ -14,6 +14,30 @@ use crate::rule::{Narrowed, Rule};
 
 /// What a rule or webhook takes that says nothing.
 const DEFAULT: [EventKind; 1] = [EventKind::MessagePublish];
+
+/// The kinds of event that the embedded broker gives.
+const OF_BROKER: &[EventKind] = &[
+    EventKind::MessagePublish,
+    EventKind::MessageDelivered,
+    EventKind::MessageAcked,
+    EventKind::MessageDropped,
+    EventKind::DeliveryDropped,
+    EventKind::ClientConnect,
+    EventKind::ClientConnack,
+    EventKind::ClientConnected,
+    EventKind::ClientDisconnected,
+    EventKind::ClientCheckAuthn,
+    EventKind::ClientCheckAuthz,
+    EventKind::ClientPing,
+    EventKind::ClientSubscribe,
+    EventKind::ClientUnsubscribe,
+    EventKind::SessionCreated,
+    EventKind::SessionSubscribed,
+    EventKind::SessionUnsubscribed,
+    EventKind::SessionTerminated,
+];
+/// Kinds that Waypost makes itself.
+const OF_WAYPOST: &[EventKind] = &[EventKind::SourceGap, EventKind::GatewayStatus];
 
 impl Table<'_> {
     /// `events`: `"all"` or a list of kinds.
@@ -55,6 +79,18 @@ pub(super) fn narrowed(rule: &Rule, sinks: &BTreeMap<SinkName, Sink>) -> Narrowe
     }
 }
 
+/// The types of source that can give events of a kind: an `mqtt` source where its broker tells of it by itself.
+#[must_use]
+pub fn sources_of(kind: EventKind) -> Vec<&'static str> {
+    let own = [EventKind::MessagePublish, EventKind::SourceGap].contains(&kind);
+    let types = [
+        ("broker", OF_BROKER.contains(&kind)),
+        ("http", !OF_WAYPOST.contains(&kind)),
+        ("mqtt", own || MqttDialect::Auto.told().contains(&kind)),
+    ];
+    types.into_iter().filter(|(_, gives)| *gives).map(|(name, _)| name).collect()
+}
+
 /// Whether a source can give events of a kind.
 fn gives(source: &Source, kind: EventKind) -> bool {
     match source {
@@ -65,7 +101,7 @@ fn gives(source: &Source, kind: EventKind) -> bool {
         // All that happens in a broker.
         Source::Http(_) => kind != EventKind::SourceGap,
         #[cfg(feature = "broker")]
-        Source::Broker(_) => super::broker::EVENTS.contains(&kind),
+        Source::Broker(_) => OF_BROKER.contains(&kind),
     }
 }
 

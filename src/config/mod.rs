@@ -46,6 +46,7 @@ use connector::Connectors;
 use reader::Reader;
 
 pub use dialect::{BrokerEvents, MqttDialect, Presence};
+pub use events::sources_of;
 pub use http::{HookFormat, HttpSource, PayloadEncoding};
 pub use lint::records_per_second_max;
 pub use listener::addresses;

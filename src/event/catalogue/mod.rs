@@ -209,9 +209,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn the_page_is_what_the_program_prints() {
-        expect_test::expect_file!["../../../docs/events.md"].assert_eq(&page());
-    }
 }

@@ -8,16 +8,16 @@ use crate::event::json::{BodyFormat, EventFormat, PayloadAs};
 use crate::event::{Event, EventKind, Occurrence, Record};
 use crate::name::{RuleName, SourceName};
 
-/// All of it in Markdown.
+/// All of it in Markdown, with the types of source that `sources_of` says a kind comes from.
 #[must_use]
-pub fn page() -> String {
+pub fn page(sources_of: impl Fn(EventKind) -> Vec<&'static str>) -> String {
     let mut page = String::from(
         "<!-- Printed by `waypost events list --markdown`; a test compares. -->\n\
          # Events\n\n\
-         What Waypost takes in, by the names that EMQX 5 has for it. A webhook chooses with `events`, a rule in SQL with the \
-         topics of its `FROM`: the first spelling is the one in use, the others mean the same. `$events/client/+` and \
-         `$events/#` are several.\n\n\
-         | event | topic in `FROM` | since | when |\n|---|---|---|---|\n",
+         The events that Waypost knows, by the names that EMQX 5 has for them. A webhook chooses with `events`, where `\"all\"` is \
+         every one of these, more than EMQX's \"all messages and events\"; a rule in SQL with the topics of its `FROM`: the first \
+         spelling is the one in use, the others mean the same. `$events/client/+` and `$events/#` are several.\n\n\
+         | event | topic in `FROM` | since | from | when |\n|---|---|---|---|---|\n",
     );
     for entry in &CATALOGUE {
         let topics: Vec<_> = entry.topics().map(|topic| format!("`{topic}`")).collect();
@@ -26,14 +26,20 @@ pub fn page() -> String {
         line(
             &mut page,
             &format!(
-                "| [{}](#{}) | {topics} | {} | {} |",
+                "| [{}](#{}) | {topics} | {} | {} | {} |",
                 entry.name,
                 anchor(entry.name),
                 entry.since,
+                from(&sources_of(entry.kind)),
                 entry.happens
             ),
         );
     }
+    page.push_str(
+        "\n*From* says which types of source can have an event: `broker`, the one inside Waypost; `http`, as far as the broker \
+         that calls it sends it; `mqtt`, as far as the broker tells of it on topics of its own (`dialect`), and with \
+         `event_topics` whatever a rule of EMQX republishes. What comes from `http` alone happens in EMQX only.\n",
+    );
     page.push_str(
         "\nEvery event has these columns, and the ones below. What a source cannot know is undefined: the text `undefined` in \
          bodies and in what rules select, unless `undefined_as` says otherwise. A column marked *where known* has no key then, \
@@ -59,6 +65,11 @@ pub fn page() -> String {
         page.push_str(&section(entry));
     }
     page
+}
+
+fn from(types: &[&str]) -> String {
+    let types: Vec<_> = types.iter().map(|name| format!("`{name}`")).collect();
+    if types.is_empty() { "Waypost itself".to_owned() } else { types.join(", ") }
 }
 
 const HEADING: &str = "| column | holds | |\n|---|---|---|";
