@@ -11,14 +11,14 @@ use crate::support::mosquitto::mosquitto_pub;
 use crate::support::waypost::{Waypost, hash_password};
 use crate::support::{eventually, free_port};
 
-struct Rig {
-    mqtt: u16,
-    service: Server,
-    gateway: Waypost,
+pub struct Rig {
+    pub mqtt: u16,
+    pub service: Server,
+    pub gateway: Waypost,
 }
 
 impl Rig {
-    fn start(source: &str, events: &str) -> Self {
+    pub fn start(source: &str, events: &str) -> Self {
         let (mqtt, service) = (free_port(), Server::start());
         let gateway = Waypost::start(&format!(
             "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{mqtt}\"]\n{source}\n\n\
@@ -32,7 +32,7 @@ impl Rig {
 
     /// Waits for `count` events and gives them.
     #[track_caller]
-    fn events(&self, count: usize) -> Vec<Value> {
+    pub fn events(&self, count: usize) -> Vec<Value> {
         let records = || self.service.records();
         let names =
             |records: &[Value]| records.iter().map(|it| it["event"].clone()).collect::<Vec<_>>();
@@ -43,12 +43,12 @@ impl Rig {
 
     /// Waits for an event of a kind and gives it.
     #[track_caller]
-    fn event(&self, kind: &str) -> Value {
+    pub fn event(&self, kind: &str) -> Value {
         let find = || self.service.records().into_iter().find(|record| record["event"] == kind);
         eventually(kind, find, Option::is_some).unwrap()
     }
 
-    fn connect(&self, packet: &[u8]) -> (TcpStream, Vec<u8>) {
+    pub fn connect(&self, packet: &[u8]) -> (TcpStream, Vec<u8>) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.mqtt)).unwrap();
         stream.write_all(packet).unwrap();
         let mut head = [0; 2];
@@ -60,7 +60,7 @@ impl Rig {
 }
 
 /// CONNECT of MQTT 5: client id, flags, properties.
-fn connect5(client_id: &str, flags: u8, properties: &[u8]) -> Vec<u8> {
+pub fn connect5(client_id: &str, flags: u8, properties: &[u8]) -> Vec<u8> {
     let mut body = b"\0\x04MQTT\x05".to_vec();
     body.extend([flags, 0, 30, u8::try_from(properties.len()).unwrap()]);
     body.extend(properties);
@@ -71,7 +71,8 @@ fn connect5(client_id: &str, flags: u8, properties: &[u8]) -> Vec<u8> {
     packet
 }
 
-const CLEAN: u8 = 2;
+/// Flag of a CONNECT.
+pub const CLEAN: u8 = 2;
 
 fn words(events: &[Value]) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -254,7 +255,7 @@ fn a_message_is_told_of_on_its_whole_way_under_one_id() {
     rig.gateway.drained("cloud");
 }
 
-fn named(rig: &Rig, kind: &str) -> Vec<Value> {
+pub fn named(rig: &Rig, kind: &str) -> Vec<Value> {
     rig.service.records().into_iter().filter(|record| record["event"] == kind).collect()
 }
 

@@ -27,6 +27,7 @@ mod deploy;
 mod devices;
 mod events;
 mod events_of_devices;
+mod events_of_drops;
 mod exporter;
 mod first_steps;
 mod full_disk;
