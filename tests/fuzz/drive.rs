@@ -4,9 +4,18 @@
 //! fuzzer, a second and a gigabyte.
 
 use bytes::Bytes;
+use waypost::clock::UnixMillis;
+use waypost::config::PayloadEncoding;
+use waypost::event::catalogue::{Holds, Profile, Shown};
+use waypost::event::json::{BodyFormat, EventFormat, PayloadAs, UndefinedAs};
+use waypost::event::{Event, Occurrence, Record};
+use waypost::name::{RuleName, SourceName};
 use waypost::rule::program::{Input, OUTPUT_BYTES_MAX, Outcome, Program};
 use waypost::rule::sql;
 use waypost::rule::value::{Map, Value};
+use waypost::source::dialect::hook::Format;
+use waypost::source::dialect::mosquitto::Learned;
+use waypost::source::dialect::{Dialect, Said, topics};
 use waypost::template::{Escape, Template, lookalikes};
 
 /// Any text is a rule or has its mistake inside it, and a rule prints as one that means the same.
@@ -87,6 +96,129 @@ pub fn templates(data: &[u8]) {
     }
     let literal = Template::parse(&waypost::template::literal(text));
     assert_eq!(literal.map(|it| it.render(&value, Escape::None)).as_deref(), Ok(text));
+}
+
+/// Whatever a broker says is an event or is refused, and no event is of a client that was not named. First where it was
+/// said: a topic, or `5`, `4`, `n`, `r` or nothing for a web hook of one dialect or any, with `2` or `6` behind it for payloads
+/// in base 62 or 64.
+pub fn dialects(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let place = parts.next().unwrap_or_default();
+    let said = parts.next().unwrap_or_default();
+    let Ok(place) = std::str::from_utf8(place) else { return };
+    if place.starts_with("$SYS/broker/") {
+        let mut learned = Learned::default();
+        for line in said.split(|byte| *byte == 0) {
+            if let Some(Ok(event)) = learned.read(place, line, "waypost") {
+                let client = event.text("clientid").unwrap_or_default();
+                assert!(String::from_utf8_lossy(line).contains(client), "{event:?}");
+            }
+        }
+    } else if place.starts_with('$') {
+        if let Some((_, Ok(event))) = topics::read(place, said) {
+            assert!(names(said, &event), "{event:?}");
+        }
+    } else if let Ok(told) = format(place).read(said) {
+        assert!(told.events.len() + told.ignored > 0);
+        for event in &told.events {
+            assert!(names(said, event), "{event:?}");
+        }
+    }
+}
+
+fn format(place: &str) -> Format {
+    let dialect = match place.get(..1) {
+        Some("5") => Some(Dialect::Emqx5),
+        Some("4") => Some(Dialect::Emqx4),
+        Some("n") => Some(Dialect::NanoMq),
+        Some("r") => Some(Dialect::Rmqtt),
+        _ => None,
+    };
+    let payload_encoding = match place.get(1..) {
+        Some("2") => PayloadEncoding::Base62,
+        Some("6") => PayloadEncoding::Base64,
+        _ => PayloadEncoding::Plain,
+    };
+    Format { dialect, payload_encoding }
+}
+
+/// Whether one of the objects has the client, wherever a broker names one.
+fn names(body: &[u8], said: &Said) -> bool {
+    let objects = serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>();
+    let Ok(objects) = objects.collect::<Result<Vec<_>, _>>() else {
+        // A payload that is not UTF-8.
+        return true;
+    };
+    let mut objects = objects.iter().flat_map(|object| match object {
+        serde_json::Value::Array(elements) => elements.iter().collect(),
+        other => vec![other],
+    });
+    let keys = ["clientid", "from_client_id", "from_clientid", "client_id"];
+    let clients: Vec<_> = ["clientid", "from_clientid"]
+        .iter()
+        .filter_map(|column| said.columns.get(*column))
+        .collect();
+    let has =
+        |object: &serde_json::Value, client| keys.iter().any(|key| object.get(key) == Some(client));
+    clients.is_empty() || objects.any(|object| clients.iter().all(|client| has(object, client)))
+}
+
+/// Every event that comes in goes out as JSON in every form, and what goes out in EMQX 5's form comes in as the same.
+pub fn bodies(data: &[u8]) {
+    let Ok(told) = Format::default().read(data) else { return };
+    for said in told.events {
+        let kind = said.kind;
+        let mut occurrence = Occurrence::with_columns(kind, said.columns.clone());
+        if let Some(payload) = said.payload.clone() {
+            occurrence = occurrence.with_payload(payload);
+        }
+        let record = Record {
+            rule: RuleName::new("r").expect("a name"),
+            event: Event::of(SourceName::new("s").expect("a name"), UnixMillis(7), occurrence)
+                .into(),
+            output: None,
+            replay: None,
+        };
+        let again = |body: &[u8]| Format::default().read(body).map(|told| told.events);
+        for format in formats() {
+            let mut body = Vec::new();
+            format.write_object(&record, Some("id-1"), &mut body);
+            let object = serde_json::from_slice::<serde_json::Map<_, _>>(&body);
+            assert!(object.is_ok(), "{format:?}: {}", String::from_utf8_lossy(&body));
+            drop(format.template_data(&record));
+            if format.events != EventFormat::Emqx5 || format.payload_as != PayloadAs::Auto {
+                continue;
+            }
+            let again =
+                again(&body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&body)));
+            let [again] = &again[..] else { panic!("{again:?}") };
+            assert_eq!(again.kind, kind);
+            let shown = kind.entry().columns.iter().filter(|it| it.shown != Shown::ByName);
+            for column in shown {
+                if column.holds == Holds::Payload {
+                    assert!(said.payload.is_none() || again.payload == said.payload, "{said:?}");
+                } else if let Some(value) = said.columns.get(column.name) {
+                    assert_eq!(again.columns.get(column.name), Some(value), "{}", column.name);
+                }
+            }
+        }
+    }
+}
+
+fn formats() -> impl Iterator<Item = BodyFormat> {
+    let events =
+        [EventFormat::Emqx5, EventFormat::Emqx4(Profile::Code), EventFormat::Emqx4(Profile::Docs)];
+    let payloads =
+        [PayloadAs::Auto, PayloadAs::Text, PayloadAs::Json, PayloadAs::Base64, PayloadAs::Base62];
+    let undefined = [UndefinedAs::Undefined, UndefinedAs::Null, UndefinedAs::Absent];
+    let all = events.into_iter().flat_map(move |events| payloads.map(|payload| (events, payload)));
+    let all = all.flat_map(move |(events, payload)| undefined.map(|it| (events, payload, it)));
+    all.map(|(events, payload_as, undefined_as)| BodyFormat {
+        events,
+        payload_as,
+        undefined_as,
+        node: "plant-7".into(),
+    })
 }
 
 fn columns_around(payload: Bytes) -> Map {

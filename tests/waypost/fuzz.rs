@@ -34,3 +34,13 @@ fn no_rule_and_event_that_were_found_break_the_evaluation() {
 fn no_template_and_data_that_were_found_break_the_rendering() {
     replay("templates", drive::templates);
 }
+
+#[test]
+fn nothing_that_a_broker_was_made_to_say_is_an_event_of_a_client_it_did_not_name() {
+    replay("dialects", drive::dialects);
+}
+
+#[test]
+fn no_event_that_was_found_goes_out_as_anything_but_itself() {
+    replay("bodies", drive::bodies);
+}
