@@ -1,6 +1,5 @@
 //! A real Mosquitto on a port and a directory of its own, and a publisher.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,6 +7,11 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
 use tempfile::TempDir;
 
 use super::rig::within;
+
+#[path = "../../../../tests/waypost/support/ports.rs"]
+mod ports;
+
+pub(super) use ports::free_port;
 
 /// A broker process, killed when dropped.
 pub(super) struct Mosquitto {
@@ -94,10 +98,6 @@ fn spawn(directory: &TempDir) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("these tests need Mosquitto: apt-get install mosquitto")
-}
-
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Publishes messages and returns once the broker has them all.
