@@ -108,8 +108,13 @@ fn text(line: &Line, zone: &TimeZone, columns: usize) -> String {
             return long(line.at, zone, "FAILED", &request.sink, &[&answer(request), why, &next]);
         }
         Happening::DeadLettered { sink, records, first, reason, why } => {
-            let what = format!("{}: {reason}", numbered(*records, first));
+            let which = first.as_ref().map_or_else(|| count(*records), |id| numbered(*records, id));
+            let what = format!("{which}: {reason}");
             return long(line.at, zone, "DEAD LETTER", sink, &[&what, why]);
+        }
+        Happening::Dropped { sink, records, reason, why } => {
+            let what = format!("{}: {reason}", count(*records));
+            return long(line.at, zone, "DROPPED", sink, &[&what, why]);
         }
         Happening::Lost { lines } => {
             let lost = "lines left out: more happens than can be shown";
@@ -203,7 +208,7 @@ mod tests {
     }
 
     /// One of each kind, some of two.
-    fn happenings() -> [Happening; 13] {
+    fn happenings() -> [Happening; 15] {
         let long = "{\"temp\": 31.5, \"unit\": \"C\", \"serial\": \"0123456789\", \"more\": 1}";
         let matched = |rule: &str, output: Option<&str>, records| Happening::Matched {
             rule: rule.to_owned(),
@@ -246,9 +251,22 @@ mod tests {
             Happening::DeadLettered {
                 sink: "cloud".to_owned(),
                 records: 1,
-                first: "4q7wmb9iwj8i-cloud-17-e4b2".to_owned(),
+                first: Some("4q7wmb9iwj8i-cloud-17-e4b2".to_owned()),
                 reason: "rejected".to_owned(),
                 why: "status 422 (Unprocessable Entity)".to_owned(),
+            },
+            Happening::DeadLettered {
+                sink: "cloud".to_owned(),
+                records: 118,
+                first: None,
+                reason: "queue_full".to_owned(),
+                why: "the queue was full before they could be delivered".to_owned(),
+            },
+            Happening::Dropped {
+                sink: "cloud".to_owned(),
+                records: 118,
+                reason: "queue_full".to_owned(),
+                why: "the queue is full (when_full = \"drop_oldest\")".to_owned(),
             },
             Happening::Lost { lines: 12_345 },
         ]
@@ -278,6 +296,10 @@ mod tests {
                          kept, the sink goes on
             00:01:01.234 DEAD LETTER cloud  record 17-e4b2: rejected
                          status 422 (Unprocessable Entity)
+            00:01:01.234 DEAD LETTER cloud  118 records: queue_full
+                         the queue was full before they could be delivered
+            00:01:01.234 DROPPED     cloud  118 records: queue_full
+                         the queue is full (when_full = "drop_oldest")
             00:01:01.234 LOST        12345 lines left out: more happens than can be shown
         "#]]
         .assert_eq(&lines);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::drops::tell_drops;
 use super::letters::letter_desk;
 use super::look::look_on;
 use super::orders::Orders;
@@ -93,6 +94,8 @@ pub(super) async fn start_faces(
         stage.spawn("metrics", |stop| server::serve_metrics(listener, views.clone(), stop));
     }
     let watched = live.subscribe();
+    let (seen, tail) = (live.subscribe(), views.tail.clone());
+    stage.spawn("drops", |stop| tell_drops(move || Arc::clone(&seen.borrow()), tail, stop));
     stage.spawn("look", |stop| look_on(move || Arc::clone(&watched.borrow()), stop));
     if let Some(interval) = config.gateway.status_interval {
         let (watched, intake) = (live.subscribe(), intake.clone());

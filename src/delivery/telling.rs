@@ -63,7 +63,7 @@ pub(super) fn tell_of_letters(tail: &Tail, letters: &[DeadLetter]) {
     audience.tell(about, || Happening::DeadLettered {
         sink: first.sink.to_string(),
         records: letters.len(),
-        first: first.record_id.to_string(),
+        first: Some(first.record_id.to_string()),
         reason: first.reason.label().to_owned(),
         why: Happening::text(&first.why),
     });

@@ -96,9 +96,21 @@ pub enum Happening {
         sink: String,
         /// How many.
         records: usize,
-        /// The id of the first.
-        first: String,
+        /// The id of the first; `None` for a sum.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<String>,
         /// As in `waypost_records_dead_lettered_total`.
+        reason: String,
+        /// In words.
+        why: String,
+    },
+    /// Records left a queue and nobody has them, or dead letters left theirs: a sum of what a second brought.
+    Dropped {
+        /// Of which sink.
+        sink: String,
+        /// How many.
+        records: usize,
+        /// As in `waypost_records_dropped_total`; `dead_letters_full` for dead letters.
         reason: String,
         /// In words.
         why: String,

@@ -265,6 +265,52 @@ fn what_is_not_connected_is_told_to_whoever_looks_on() {
 }
 
 #[test]
+fn what_a_full_queue_drops_is_told_in_sums_and_a_storm_does_not_flood() {
+    const MESSAGES: usize = 900;
+    for (policy, what) in
+        [("drop_oldest", "dropped"), ("drop_newest", "dropped"), ("dead_letter", "dead_lettered")]
+    {
+        let service = Server::scripted(|_| Reply::Status(503));
+        let port = free_port();
+        let queue = format!("queue = {{ max_bytes = \"16MiB\", when_full = \"{policy}\" }}\n");
+        let gateway = gateway(port, &service, &queue);
+        let tail = Tail::start(&gateway, &["--json", "--rule", "cloud"]);
+        let noise = |_| {
+            let noise: String =
+                std::iter::repeat_with(fastrand::alphanumeric).take(32_768).collect();
+            format!(",\"noise\":\"{noise}\"")
+        };
+        let started = std::time::Instant::now();
+        let count = u64::try_from(MESSAGES).unwrap();
+        let device = Device::start_with(port, "d1", "t/1", count, std::time::Duration::ZERO, noise);
+        eventually("acknowledged", || device.acknowledged().len(), |count| *count == MESSAGES);
+        device.stop();
+        let seconds = started.elapsed().as_secs() + 2;
+        let metrics = gateway.metrics();
+        let full = "reason=\"queue_full\",sink=\"cloud\"";
+        let counted = metrics.get(&format!("waypost_records_{what}_total"), full).unwrap();
+        assert!(counted > 200.0, "{policy}: {counted}");
+        let (mut told, mut lines) = (0.0, 0);
+        while told < counted {
+            let line: Value = serde_json::from_str(&tail.next()).unwrap();
+            assert_ne!(line["what"], "lost", "{policy}: it is looked at fast enough");
+            if line["what"] == what {
+                assert_eq!(
+                    (&line["sink"], &line["reason"]),
+                    (&"cloud".into(), &"queue_full".into())
+                );
+                let why = format!("the queue is full (when_full = \"{policy}\")");
+                assert_eq!(line["why"], why, "{line}");
+                told += line["records"].as_f64().unwrap();
+                lines += 1;
+            }
+        }
+        assert_eq!(told, counted, "{policy}");
+        assert!(lines <= seconds, "{policy}: {lines} lines in {seconds} s");
+    }
+}
+
+#[test]
 fn a_reader_that_is_too_slow_loses_lines_and_stops_nothing() {
     let service = Server::start();
     let port = free_port();

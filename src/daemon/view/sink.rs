@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Watched, rate, seconds_since};
 use crate::admin::SinkStatus;
-use crate::config::{Durability, Sink, WhenFull};
+use crate::config::{Durability, Sink};
 use crate::daemon::rates::Counted;
 use crate::delivery::SinkHealth;
 use crate::metrics::DeadLetterCounts;
@@ -29,12 +29,6 @@ impl SinkView<'_> {
             Durability::Power => "power",
             Durability::Process => "process",
         };
-        let when_full = match sink.queue.when_full {
-            WhenFull::DropOldest => "drop_oldest",
-            WhenFull::DropNewest => "drop_newest",
-            WhenFull::DeadLetter => "dead_letter",
-            WhenFull::Block => "block",
-        };
         SinkStatus {
             url: shown(&sink.request.url),
             state: delivery.word().to_owned(),
@@ -46,7 +40,7 @@ impl SinkView<'_> {
             dead_letters_error: delivery.letters_error,
             suspects: u64::try_from(health.metrics.suspects.get()).unwrap_or_default(),
             durability: durability.to_owned(),
-            when_full: when_full.to_owned(),
+            when_full: sink.queue.when_full.word().to_owned(),
             queue_unavailable: queue.unavailable(),
             recovered: counts.recovered,
             enqueued: counts.enqueued,
