@@ -25,6 +25,7 @@ pub mod signature;
 pub mod source;
 pub mod steps;
 pub mod store;
+pub mod suggestion;
 pub mod tail;
 pub mod template;
 pub mod tls;

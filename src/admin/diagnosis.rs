@@ -32,7 +32,8 @@ pub fn notes(status: &Status) -> Vec<Note> {
     }
     for (name, records) in &status.left_over {
         let what = format!("{} and no such sink in the config", counted(*records, "record"));
-        let advice = format!("give it a sink again, or: waypost queue drop {name} --older-than 0s");
+        let advice =
+            format!("give it a sink again, or: `waypost queue drop {name} --older-than 0s`");
         About::new("queue", name, &mut notes).wrong(what, Some(advice));
     }
     for certificate in &status.certificates {
@@ -115,7 +116,7 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
             "failed for {} of {} events, the last time with: {why}",
             rule.failed, rule.matched
         );
-        let advice = Some(format!("waypost rule show {name}"));
+        let advice = Some(format!("`waypost rule show {name}`"));
         if rule.state == "failing" {
             about.wrong(what, advice);
         } else {
@@ -135,13 +136,13 @@ fn of_rule(about: &mut About<'_>, rule: &RuleStatus, status: &Status) {
             counted(received, "event"),
             listed(&rule.topics)
         );
-        about.hint(what, Some("the topics of what comes: waypost tail".to_owned()));
+        about.hint(what, Some("the topics of what comes: `waypost tail`".to_owned()));
     } else if rule.matched > 0 && rule.passed == 0 && rule.failed == 0 {
         let what = format!(
             "its condition never held, with {} from its topics",
             counted(rule.matched, "event")
         );
-        about.hint(what, Some(format!("waypost tail --rule {name}")));
+        about.hint(what, Some(format!("`waypost tail --rule {name}`")));
     }
 }
 
@@ -188,7 +189,7 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus, data_dir: &str) {
     let letters: u64 = sink.dead_letters.values().sum();
     if letters > 0 {
         let reasons = by_reason(&sink.dead_letters);
-        let list = format!("waypost dead-letter list --sink {}", about.name);
+        let list = format!("`waypost dead-letter list --sink {}`", about.name);
         let advice = Some(format!("what the service answered: {list}"));
         about.wrong(format!("{} ({reasons})", counted(letters, "dead letter")), advice);
     }
@@ -216,7 +217,7 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
     };
     if let Some(seconds) = sink.paused_seconds {
         let since = period_words(seconds);
-        let advice = Some(format!("waypost sink resume {name}"));
+        let advice = Some(format!("`waypost sink resume {name}`"));
         about.wrong(format!("paused by hand for {since}; {waits}"), advice);
         return;
     }
@@ -237,7 +238,7 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
                 sink.url
             ),
             Some(format!(
-                "it goes on by itself once that is mended; at once with: waypost sink retry-now {name}"
+                "it goes on by itself once that is mended; at once with: `waypost sink retry-now {name}`"
             )),
         ),
         _ => {}

@@ -82,7 +82,7 @@ pub struct Note {
     pub about: String,
     /// What is so.
     pub what: String,
-    /// What to do about it. Where that is a command, the command comes last.
+    /// What to do about it. A command in it stands between backticks.
     pub advice: Option<String>,
 }
 

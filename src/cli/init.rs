@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, say};
+use crate::suggestion::in_shell;
 
 const STARTER: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/starter.toml"));
 
@@ -31,13 +32,14 @@ pub(super) fn init(arguments: &InitArguments) -> Result<(), Failure> {
         };
         Failure { code: 1, message }
     })?;
+    let in_shell = in_shell(&arguments.output);
     say(&format!(
         "{file} is written. Next:\n\
          \n\
          1. Write into it which broker and which service: `sources.local.url`, `webhooks.cloud.topics` and `url`.\n\
-         2. waypost check --config {file}\n\
-         3. waypost probe --config {file}\n\
-         4. waypost run --config {file}"
+         2. waypost check --config {in_shell}\n\
+         3. waypost probe --config {in_shell}\n\
+         4. waypost run --config {in_shell}"
     ));
     Ok(())
 }

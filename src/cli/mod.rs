@@ -5,9 +5,11 @@
 
 mod check;
 mod completions;
+mod confirm;
 mod dead_letter;
 mod demo;
 mod events;
+mod given;
 mod graph;
 mod hash_password;
 mod import;
@@ -27,15 +29,16 @@ mod tail;
 mod template;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::admin::client::ClientError;
 use crate::allocator;
 use crate::config::{self, Config};
 use crate::rule::functions::jq;
+use given::Given;
 
 /// What ended a command.
 #[derive(Debug)]
@@ -143,26 +146,15 @@ enum Command {
     Completions(completions::CompletionsArguments),
 }
 
-/// Where the config file is, unless told otherwise.
-const CONFIG_FILE: &str = "/etc/waypost/waypost.toml";
-
 /// Where the config file is.
 #[derive(Debug, Args)]
 struct ConfigArguments {
     /// The config file
-    #[arg(long, short, value_name = "FILE", default_value = CONFIG_FILE)]
+    #[arg(long, short, value_name = "FILE", default_value = config::CONFIG_FILE)]
     config: PathBuf,
 }
 
 impl ConfigArguments {
-    /// What a suggested command needs to read the same file.
-    fn given(&self) -> String {
-        if self.config == Path::new(CONFIG_FILE) {
-            return String::new();
-        }
-        format!(" --config {}", in_shell(&self.config))
-    }
-
     /// The checked config.
     fn load(&self) -> Result<Config, Failure> {
         let loaded = config::load(&self.config).map_err(|report| Failure::config(&report))?;
@@ -180,13 +172,6 @@ impl ConfigArguments {
     }
 }
 
-/// A path as a shell wants it typed.
-fn in_shell(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
-}
-
 /// Whom to ask.
 #[derive(Debug, Args)]
 struct SocketArguments {
@@ -198,13 +183,6 @@ struct SocketArguments {
 }
 
 impl SocketArguments {
-    /// What a suggested command needs to ask the same Waypost.
-    fn given(&self) -> String {
-        let socket = self.socket.as_deref();
-        let socket = socket.map_or_else(String::new, |at| format!(" --socket {}", in_shell(at)));
-        self.config.given() + &socket
-    }
-
     fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
@@ -230,18 +208,31 @@ pub fn main() -> ExitCode {
     // This program as it is, whatever an upgrade has put in its place meanwhile.
     jq::set_helper(PathBuf::from("/proc/self/exe"));
     allocator::hold_on_to_little();
-    let result = match Arguments::parse().command {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = Given::in_arguments(&matches);
+    match execute(arguments.command, &given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&given.in_text(&failure.message));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn execute(command: Command, given: &Given) -> Result<(), Failure> {
+    match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Probe(arguments) => probe::probe(&arguments),
-        Command::Status(arguments) => status::status(&arguments),
+        Command::Status(arguments) => status::status(&arguments, given),
         Command::Tail(arguments) => tail::tail(&arguments),
         Command::Graph(arguments) => graph::graph(&arguments),
-        Command::Sink(command) => sink::sink(&command),
-        Command::DeadLetter(command) => dead_letter::dead_letter(&command),
+        Command::Sink(command) => sink::sink(&command, given),
+        Command::DeadLetter(command) => dead_letter::dead_letter(&command, given),
         Command::Reload(arguments) => reload::reload(&arguments),
-        Command::Queue(command) => queue::queue(&command),
+        Command::Queue(command) => queue::queue(&command, given),
         Command::Rule(command) => rule::rule(&command),
         Command::Events(command) => events::events(&command),
         Command::Template(command) => template::template(&command),
@@ -260,13 +251,6 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => {
             completions::completions(&arguments);
             Ok(())
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            tell(&failure.message);
-            ExitCode::from(failure.code)
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::table::{period, size};
-use super::{Failure, SocketArguments, runtime, say, tell};
+use super::{Failure, Given, SocketArguments, runtime, say, tell};
 use crate::admin::client;
 use crate::admin::sinks::{SinkCommand, SinkSteered};
 
@@ -29,7 +29,7 @@ pub(super) struct SinkArguments {
     json: bool,
 }
 
-pub(super) fn sink(command: &SinkCommands) -> Result<(), Failure> {
+pub(super) fn sink(command: &SinkCommands, given: &Given) -> Result<(), Failure> {
     let (arguments, command) = match command {
         SinkCommands::Pause(arguments) => (arguments, SinkCommand::Pause),
         SinkCommands::Resume(arguments) => (arguments, SinkCommand::Resume),
@@ -41,14 +41,14 @@ pub(super) fn sink(command: &SinkCommands) -> Result<(), Failure> {
         say(&serde_json::to_string_pretty(&steered).map_err(|e| Failure::failed(&e))?);
         return Ok(());
     }
-    say(&text(&steered, command, &arguments.socket.given()));
+    say(&given.in_text(&text(&steered, command)));
     if let Some(warning) = &steered.warning {
         tell(&format!("warning: {warning}"));
     }
     Ok(())
 }
 
-fn text(steered: &SinkSteered, command: SinkCommand, given: &str) -> String {
+fn text(steered: &SinkSteered, command: SinkCommand) -> String {
     let SinkSteered { sink, changed, status, .. } = steered;
     let waits = match status.queued {
         0 => "nothing waits".to_owned(),
@@ -58,7 +58,7 @@ fn text(steered: &SinkSteered, command: SinkCommand, given: &str) -> String {
     match (command, changed) {
         (SinkCommand::Pause, true) => format!(
             "sink {sink} is paused: {waits}; its queue may take {} (then: {}). \
-             `waypost sink resume {sink}{given}` lets it send",
+             `waypost sink resume {sink}` lets it send",
             size(status.bytes_max),
             status.when_full
         ),

@@ -58,6 +58,9 @@ pub use sink::QUEUE_BYTES_MIN;
 pub use surroundings::Surroundings;
 pub use template::shows_header;
 
+/// Where the config file is, unless told otherwise.
+pub const CONFIG_FILE: &str = "/etc/waypost/waypost.toml";
+
 /// Longest config file that is read.
 const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

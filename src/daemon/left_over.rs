@@ -29,9 +29,10 @@ impl Running {
         for queue in &found {
             if !self.left_over.iter().any(|known| known.sink == queue.sink) {
                 let (sink, records) = (&queue.sink, queue.records);
+                let drop = self.command(&format!("waypost queue drop {sink} --older-than 0s"));
                 warn!(
-                    %sink, records,
-                    "records of a sink that is not in the config: give it one again, or drop them with `waypost queue drop`"
+                    %sink, records, drop,
+                    "records of a sink that is not in the config: give it one again, or drop them"
                 );
             }
         }

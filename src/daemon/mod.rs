@@ -4,7 +4,9 @@
 //! second. What is cut off loses nothing: it was not acknowledged, or it is in a queue. A panic in any task ends the process:
 //! the queues are durable, and the supervisor starts it again.
 
+mod advice;
 mod certificates;
+mod drops;
 mod faces;
 mod left_over;
 mod letters;

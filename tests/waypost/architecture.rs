@@ -5,7 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up; those of one row may use each other.
 const LAYERS: [&[&str]; 9] = [
-    &["access", "allocator", "clock", "name", "password", "signature", "topic", "units", "event"],
+    &[
+        "access",
+        "allocator",
+        "clock",
+        "name",
+        "password",
+        "signature",
+        "suggestion",
+        "topic",
+        "units",
+        "event",
+    ],
     &["template", "rule", "metrics", "tail"],
     &["config"],
     &["steps", "store", "tls"],

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -46,8 +48,8 @@ fn failing() -> Server {
     Server::scripted(|_| Reply::Status(503))
 }
 
-/// Every file under a folder, with its size and when it was last written.
-fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+/// Everything under a folder: when it was last written, and of files every byte.
+fn files(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -55,7 +57,8 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
         if metadata.is_dir() {
             found.extend(files(&entry.path()));
         }
-        found.insert(entry.path(), (metadata.len(), metadata.modified().unwrap()));
+        let bytes = if metadata.is_file() { fs::read(entry.path()).unwrap() } else { Vec::new() };
+        found.insert(entry.path(), (metadata.modified().unwrap(), bytes));
     }
     found
 }
@@ -189,6 +192,52 @@ fn what_is_dropped_is_counted_and_old_enough_and_not_in_flight() {
     service.answer(|_| Reply::Status(200));
     gateway.launch();
     assert_eq!(gateway.metrics().get("waypost_queue_recovered_total", "sink=\"cloud\""), Some(0.0));
+}
+
+#[test]
+fn records_in_flight_are_never_dropped() {
+    const BATCH: u64 = 5;
+    // The service has got the request, and answers when it is let.
+    let (arrived, let_go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let service = {
+        let (arrived, let_go) = (Arc::clone(&arrived), Arc::clone(&let_go));
+        Server::scripted(move |_| {
+            arrived.store(true, Ordering::Relaxed);
+            eventually("let go", || let_go.load(Ordering::Relaxed), |let_go| *let_go);
+            Reply::Status(200)
+        })
+    };
+    let port = free_port();
+    let mut gateway = Waypost::start(&format!(
+        "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n\
+         batch = {{ max_records = {BATCH}, linger = \"1m\" }}\norder = \"sink\"\n",
+        service.url()
+    ));
+    let device = Device::start(port, "d1", "t/1", 20, Duration::ZERO);
+    eventually("acknowledged", || device.acknowledged().len(), |count| *count == 20);
+    device.stop();
+    eventually("in flight", || arrived.load(Ordering::Relaxed), |arrived| *arrived);
+
+    // What the service has not been sent goes back to the queue while the sink is paused.
+    out(&gateway.run(&["sink", "pause", "cloud"]));
+    let drop = || out(&gateway.run(&["queue", "drop", "cloud", "--older-than", "0s", "--yes"]));
+    let stay = |told: &String| told.ends_with(" queue cloud; 5 are in flight and stay\n");
+    eventually("only what is in flight is left", drop, stay);
+    assert_eq!(gateway.status()["sinks"]["cloud"]["queued"], BATCH);
+    out(&gateway.run(&["sink", "resume", "cloud"]));
+    let_go.store(true, Ordering::Relaxed);
+    gateway.drained("cloud");
+    assert_eq!(service.sequence("d1"), (0..BATCH).collect::<Vec<_>>());
+    let metrics = gateway.metrics();
+    let delivered = metrics.get("waypost_records_delivered_total", "sink=\"cloud\"");
+    assert_eq!(delivered, Some(BATCH as f64), "delivered, and not dropped, too");
+
+    // Those that were dropped do not come back; those that were delivered a moment ago may.
+    gateway.kill();
+    gateway.launch();
+    gateway.drained("cloud");
+    assert_eq!(service.numbers("d1"), (0..BATCH).collect());
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn commands_that_make_no_sense_say_so() {
         &gateway,
         &["sink", "retry-now", "cloud"],
         &expect![[r#"
-        error: sink `cloud` is paused; `waypost sink resume cloud` lets it send
-        exit 1"#]],
+            error: sink `cloud` is paused; `waypost sink resume cloud --config CONFIG` lets it send
+            exit 1"#]],
     );
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use super::access::{Access, Purpose};
 use super::words::pretty;
 use crate::admin::letters::{Content, ContentRequest, EditRequest};
-use crate::cli::{Failure, SocketArguments, input, say};
+use crate::cli::{Failure, Given, SocketArguments, input, say};
 use crate::name::{RecordId, SinkName};
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(in crate::cli) struct EditArguments {
     gateway: SocketArguments,
 }
 
-pub(super) fn edit(arguments: &EditArguments) -> Result<(), Failure> {
+pub(super) fn edit(arguments: &EditArguments, given: &Given) -> Result<(), Failure> {
     let new = match &arguments.file {
         Some(file) => Some(input::read(file)?),
         None => edited(arguments)?,
@@ -42,10 +42,10 @@ pub(super) fn edit(arguments: &EditArguments) -> Result<(), Failure> {
     let (id, sink) = (arguments.id.clone(), arguments.sink.clone());
     let request = EditRequest { id, sink, base64: BASE64.encode(new) };
     let edited = access.wait(access.client.edit(&request))?;
-    say(&format!(
+    say(&given.in_text(&format!(
         "{} is {} now; `waypost dead-letter replay --id {}` sends it",
         edited.edited_from, edited.id, edited.id
-    ));
+    )));
     Ok(())
 }
 

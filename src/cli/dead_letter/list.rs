@@ -12,8 +12,9 @@ use crate::admin::letters::{
     Group, GroupBy, GroupRequest, LetterFilter, LetterSummary, PageRequest,
 };
 use crate::cli::table::{Table, size};
-use crate::cli::{Failure, SocketArguments, say, tell};
+use crate::cli::{Failure, Given, SocketArguments, say, tell};
 use crate::clock::UnixMillis;
+use crate::name::RecordId;
 
 /// Of the reason in words, in the table.
 const WHY_CHARS_MAX: usize = 80;
@@ -42,16 +43,21 @@ pub(in crate::cli) struct ListArguments {
     json: bool,
 }
 
-pub(super) fn list(arguments: &ListArguments) -> Result<(), Failure> {
+pub(super) fn list(arguments: &ListArguments, given: &Given) -> Result<(), Failure> {
     let filter = LetterFilter { since: arguments.since, ..arguments.selection.filter() };
     let access = Access::open(&arguments.gateway, Purpose::Look)?;
     match arguments.group_by {
         Some(by) => groups(arguments, &access, filter, by),
-        None => rows(arguments, &access, filter),
+        None => rows(arguments, given, &access, filter),
     }
 }
 
-fn rows(arguments: &ListArguments, access: &Access, filter: LetterFilter) -> Result<(), Failure> {
+fn rows(
+    arguments: &ListArguments,
+    given: &Given,
+    access: &Access,
+    filter: LetterFilter,
+) -> Result<(), Failure> {
     let mut out = Rows::new(arguments.json);
     let mut left = arguments.limit.get();
     let mut request = PageRequest { filter, from: None, limit: 0, answers: !arguments.json };
@@ -66,11 +72,9 @@ fn rows(arguments: &ListArguments, access: &Access, filter: LetterFilter) -> Res
         }
     }
     out.end();
-    if !arguments.json && out.count > 0 {
-        let given = arguments.gateway.given();
-        tell(&format!(
-            "note: one with its whole answer and its record: waypost dead-letter show ID{given}"
-        ));
+    if let Some(id) = out.last.filter(|_| !arguments.json) {
+        let show = given.whole(&format!("waypost dead-letter show {id}"));
+        tell(&format!("note: one with its whole answer and its record: {show}"));
     }
     if request.from.is_some() {
         tell(
@@ -85,6 +89,7 @@ struct Rows {
     json: bool,
     table: Table,
     count: u64,
+    last: Option<RecordId>,
 }
 
 const HEADING: [&str; 8] = ["ID", "SINK", "REASON", "STATUS", "TRIES", "GIVEN UP", "TOPIC", "WHY"];
@@ -100,7 +105,7 @@ pub(in crate::cli) fn table(letters: &[LetterSummary]) -> String {
 
 impl Rows {
     fn new(json: bool) -> Self {
-        Self { json, table: Table::new(&HEADING), count: 0 }
+        Self { json, table: Table::new(&HEADING), count: 0, last: None }
     }
 
     fn page(&mut self, letters: &[LetterSummary]) -> Result<(), Failure> {
@@ -114,6 +119,7 @@ impl Rows {
             }
             self.count += 1;
         }
+        self.last = letters.last().map(|letter| letter.id.clone()).or(self.last.take());
         if !self.json && self.count > 0 {
             text = self.table.render_next();
         }

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 pub(super) use list::table;
 
-use super::Failure;
+use super::{Failure, Given};
 use crate::admin::letters::LetterFilter;
 use crate::name::{RecordId, SinkName};
 use crate::store::DeadLetterReason;
@@ -52,12 +52,12 @@ impl Selection {
     }
 }
 
-pub(super) fn dead_letter(command: &DeadLetterCommand) -> Result<(), Failure> {
+pub(super) fn dead_letter(command: &DeadLetterCommand, given: &Given) -> Result<(), Failure> {
     match command {
-        DeadLetterCommand::List(arguments) => list::list(arguments),
+        DeadLetterCommand::List(arguments) => list::list(arguments, given),
         DeadLetterCommand::Show(arguments) => show::show(arguments),
         DeadLetterCommand::Replay(arguments) => replay::replay(arguments),
-        DeadLetterCommand::Edit(arguments) => edit::edit(arguments),
+        DeadLetterCommand::Edit(arguments) => edit::edit(arguments, given),
         DeadLetterCommand::Export(arguments) => export::export(arguments),
         DeadLetterCommand::Purge(arguments) => purge::purge(arguments),
     }

@@ -1,6 +1,5 @@
 //! `waypost dead-letter purge`
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use super::access::{Access, Purpose};
 use super::words::{ago, letters};
 use super::{Selection, ids};
 use crate::admin::letters::{GroupBy, GroupRequest, LetterFilter, PageRequest};
-use crate::cli::{Failure, SocketArguments, say};
+use crate::cli::{Failure, SocketArguments, confirm, say};
 use crate::name::RecordId;
 use crate::units::parse_period;
 
@@ -67,19 +66,9 @@ fn confirmed(arguments: &PurgeArguments, filter: &LetterFilter) -> Result<bool, 
         return Ok(false);
     }
     let what = letters(count);
-    if !io::stdin().is_terminal() {
-        let message = format!("error: this would remove {what} for good: add --yes");
-        return Err(Failure { code: 2, message });
+    let otherwise = format!("this would remove {what} for good: add --yes");
+    if confirm::is_wanted(&format!("Remove {what} for good?"), &otherwise)? {
+        return Ok(true);
     }
-    let mut out = io::stderr().lock();
-    // Whoever does not see the question does not answer it with yes.
-    drop(write!(out, "Remove {what} for good? [y/N] ").and_then(|()| out.flush()));
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Failure::failed(&error))?;
-    let is_yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    if !is_yes {
-        say(&"nothing removed");
-    }
-    Ok(is_yes)
+    Err(Failure { code: 1, message: "nothing removed".to_owned() })
 }

@@ -1,6 +1,5 @@
 //! `waypost queue drop`
 
-use std::io::{self, BufRead as _, IsTerminal as _};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::list::age;
 use super::place::{Place, PlaceArguments};
 use crate::admin::client;
 use crate::admin::queues::{DropAnswer, QueueRow};
-use crate::cli::{Failure, runtime, say, tell};
+use crate::cli::{Failure, confirm, runtime, say};
 use crate::config::{self, Durability, WhenFull};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -60,7 +59,7 @@ pub(super) fn drop(arguments: &DropArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the person at the terminal; nobody there means no.
+/// Asks the person at the terminal.
 fn confirm(queue: &QueueRow, older_than: Duration) -> Result<(), Failure> {
     let QueueRow { sink, records, oldest_age_seconds, .. } = queue;
     let what = if older_than.is_zero() {
@@ -68,18 +67,12 @@ fn confirm(queue: &QueueRow, older_than: Duration) -> Result<(), Failure> {
     } else {
         format!("those that have waited {} or longer", period_text(older_than))
     };
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        let message = "error: records that are dropped are lost: say that you want it with --yes";
-        return Err(Failure { code: 2, message: message.to_owned() });
-    }
-    tell(&format!(
-        "queue {sink} has {records} records, the oldest {} old. Drop {what}? They are lost. [y/N]",
+    let question = format!(
+        "queue {sink} has {records} records, the oldest {} old. Drop {what}? They are lost.",
         age(*records, *oldest_age_seconds)
-    ));
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(|error| Failure::failed(&error))?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
+    );
+    let otherwise = "records that are dropped are lost: say that you want it with --yes";
+    if confirm::is_wanted(&question, otherwise)? {
         return Ok(());
     }
     Err(Failure { code: 1, message: "nothing dropped".to_owned() })

@@ -5,7 +5,7 @@ use clap::Args;
 use super::place::PlaceArguments;
 use crate::admin::queues::QueueRow;
 use crate::cli::table::{Table, period, size};
-use crate::cli::{Failure, say};
+use crate::cli::{Failure, Given, say};
 
 /// Which queues, and how to print them.
 #[derive(Debug, Args)]
@@ -17,12 +17,12 @@ pub(in crate::cli) struct ListArguments {
     json: bool,
 }
 
-pub(super) fn list(arguments: &ListArguments) -> Result<(), Failure> {
+pub(super) fn list(arguments: &ListArguments, given: &Given) -> Result<(), Failure> {
     let queues = arguments.place.find()?.queues()?;
     if arguments.json {
         say(&serde_json::to_string_pretty(&queues).map_err(|error| Failure::failed(&error))?);
     } else {
-        say(&text(&queues));
+        say(&given.in_text(&text(&queues)));
     }
     Ok(())
 }
@@ -55,8 +55,8 @@ fn note(queue: &QueueRow) -> Option<String> {
     }
     (!queue.has_sink).then(|| {
         format!(
-            "queue {sink} has no sink in the config: give it one again, or drop its records with `waypost queue drop {sink} \
-             --older-than 0s`\n"
+            "queue {sink} has no sink in the config: give it one again, or drop its records with\n  \
+             `waypost queue drop {sink} --older-than 0s`\n"
         )
     })
 }
@@ -99,7 +99,8 @@ mod tests {
             old    37       1 h 6 min  3.0 MiB
 
             queue full takes no records: the disk is full
-            queue old has no sink in the config: give it one again, or drop its records with `waypost queue drop old --older-than 0s`
+            queue old has no sink in the config: give it one again, or drop its records with
+              `waypost queue drop old --older-than 0s`
         "]]
         .assert_eq(&text(&queues));
     }

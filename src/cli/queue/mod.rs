@@ -7,7 +7,7 @@ mod records;
 
 use clap::Subcommand;
 
-use super::Failure;
+use super::{Failure, Given};
 
 /// What can be done with queues.
 #[derive(Debug, Subcommand)]
@@ -22,9 +22,9 @@ pub(super) enum QueueCommand {
     Drop(drop::DropArguments),
 }
 
-pub(super) fn queue(command: &QueueCommand) -> Result<(), Failure> {
+pub(super) fn queue(command: &QueueCommand, given: &Given) -> Result<(), Failure> {
     match command {
-        QueueCommand::Ls(arguments) => list::list(arguments),
+        QueueCommand::Ls(arguments) => list::list(arguments, given),
         QueueCommand::Peek(arguments) => records::peek(arguments),
         QueueCommand::Export(arguments) => records::export(arguments),
         QueueCommand::Drop(arguments) => drop::drop(arguments),

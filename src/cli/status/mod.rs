@@ -9,7 +9,7 @@ mod tests;
 use clap::Args;
 
 use super::table::period;
-use super::{Failure, SocketArguments, runtime, say};
+use super::{Failure, Given, SocketArguments, runtime, say};
 use crate::admin::{Status, client};
 
 /// Whom to ask, and how to print it.
@@ -22,20 +22,23 @@ pub(super) struct StatusArguments {
     json: bool,
 }
 
-pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
+pub(super) fn status(arguments: &StatusArguments, given: &Given) -> Result<(), Failure> {
     let socket = arguments.socket.socket()?;
-    let status = runtime()?.block_on(client::status(&socket))?;
+    let mut status = runtime()?.block_on(client::status(&socket))?;
+    for note in &mut status.notes {
+        note.advice = note.advice.take().map(|advice| given.in_text(&advice));
+    }
     if arguments.json {
         let json = serde_json::to_string_pretty(&status).map_err(|e| Failure::failed(&e))?;
         say(&json);
     } else {
-        say(&text(&status, &arguments.socket.given()));
+        say(&text(&status));
     }
     Ok(())
 }
 
-/// The whole of it for people. `given` is what commands need to ask the same Waypost.
-fn text(status: &Status, given: &str) -> String {
+/// The whole of it for people.
+fn text(status: &Status) -> String {
     let ready = if status.ready { "ready" } else { "NOT READY" };
     let Status { gateway, version, pid, store_id, .. } = status;
     let head = format!(
@@ -47,7 +50,7 @@ fn text(status: &Status, given: &str) -> String {
         tables::sources(status),
         tables::rules(status),
         tables::sinks(status),
-        notes::text(&status.notes, given),
+        notes::text(&status.notes),
     ];
     parts.join("\n")
 }

@@ -1,15 +1,13 @@
 //! What is wrong and what is good to know, in paragraphs.
 
 use crate::admin::{Note, NoteLevel};
+use crate::suggestion::{Part, parts};
 
 /// Columns that a paragraph may have.
 const COLUMNS: usize = 80;
 
-pub(super) fn text(notes: &[Note], given: &str) -> String {
-    let of = |level| {
-        let of_level = notes.iter().filter(move |note| note.level == level);
-        of_level.map(|note| paragraph(note, given))
-    };
+pub(super) fn text(notes: &[Note]) -> String {
+    let of = |level| notes.iter().filter(move |note| note.level == level).map(paragraph);
     let (wrong, hints) = (of(NoteLevel::Wrong), of(NoteLevel::Hint));
     let wrong: String = wrong.collect();
     let hints: String = hints.collect();
@@ -21,22 +19,26 @@ pub(super) fn text(notes: &[Note], given: &str) -> String {
     if hints.is_empty() { wrong } else { format!("{wrong}\nGOOD TO KNOW\n{hints}") }
 }
 
-fn paragraph(note: &Note, given: &str) -> String {
-    let mut text = wrapped(&format!("{}: {}", note.about, note.what), "* ", "  ");
+fn paragraph(note: &Note) -> String {
+    let what = format!("{}: {}", note.about, note.what);
+    let mut text = wrapped(what.split_whitespace(), "* ", "  ");
     if let Some(advice) = &note.advice {
-        // A command comes last.
-        let given = if advice.contains("waypost ") { given } else { "" };
-        text += &wrapped(&format!("{advice}{given}"), "  -> ", "     ");
+        // A command is one word: on one line, however long, it can be copied.
+        let words = parts(advice).flat_map(|part| match part {
+            Part::Words(words) => words.split_whitespace().collect(),
+            Part::Command(command) => vec![command],
+        });
+        text += &wrapped(words, "  -> ", "     ");
     }
     text
 }
 
 /// Lines of whole words; a word that is longer than a line stands alone.
-fn wrapped(text: &str, first: &str, others: &str) -> String {
+fn wrapped<'a>(words: impl Iterator<Item = &'a str>, first: &str, others: &str) -> String {
     let mut lines = String::new();
     let mut line = first.to_owned();
     let mut is_empty = true;
-    for word in text.split_whitespace() {
+    for word in words {
         if !is_empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
             lines += line.trim_end();
             lines.push('\n');

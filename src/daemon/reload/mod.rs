@@ -52,6 +52,7 @@ impl Running {
             }
             Err(refused) => {
                 for problem in &refused.problems {
+                    let problem = self.advice(problem);
                     error!(problem, "config cannot be reloaded");
                 }
                 error!("config not reloaded: nothing has changed");
