@@ -247,10 +247,12 @@ fn json_logs_are_one_object_a_line_and_tell_each_change_once() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let mut messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    // Whether it has started or is connected first is chance.
+    messages[1..3].sort_unstable();
     assert_eq!(
         messages,
-        ["store id minted", "started", "source connected", "stopping", "source stopped", "stopped"]
+        ["store id minted", "source connected", "started", "stopping", "source stopped", "stopped"]
     );
     assert!(!log.contains("secret"), "a payload in the log");
 }

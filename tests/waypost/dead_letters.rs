@@ -29,7 +29,7 @@ fn a_running_gateway_lists_and_counts_its_dead_letters() {
         a1b2c3d4e5f6-cloud-2  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
         a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
         --- stderr
-        note: one with its whole answer and its record: waypost dead-letter show ID --config DIR/waypost.toml
+        note: one with its whole answer and its record: waypost dead-letter show a1b2c3d4e5f6-cloud-5 --config DIR/waypost.toml
     "#]]
     .assert_eq(&plant.said(&["list"]));
     expect![[r#"
@@ -240,7 +240,7 @@ fn an_edited_letter_has_an_id_of_its_own_that_names_the_old_one() {
     expect![[r#"
         exit 0
         --- stdout
-        a1b2c3d4e5f6-cloud-2 is NEW now; `waypost dead-letter replay --id NEW` sends it
+        a1b2c3d4e5f6-cloud-2 is NEW now; `waypost dead-letter replay --id NEW --config DIR/waypost.toml` sends it
         --- stderr
     "#]]
     .assert_eq(&plant.clean(&said(&edited)).replace(&plant.clean(&new), "NEW"));
@@ -305,7 +305,7 @@ fn an_editor_changes_what_a_rule_made_and_nothing_else_is_taken() {
     expect![[r#"
         exit 0
         --- stdout
-        a1b2c3d4e5f6-other-2 is a1b2c3d4e5f6-other-2-eNEW now; `waypost dead-letter replay --id a1b2c3d4e5f6-other-2-eNEW` sends it
+        a1b2c3d4e5f6-other-2 is a1b2c3d4e5f6-other-2-eNEW now; `waypost dead-letter replay --id a1b2c3d4e5f6-other-2-eNEW --config DIR/waypost.toml` sends it
         --- stderr
     "#]]
     .assert_eq(&edit("sed -i -e 's/^  \"n\": 1$/  \"n\": 12345678901234567890123/'"));

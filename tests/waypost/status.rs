@@ -117,9 +117,11 @@ fn refused_credentials_are_told_with_what_to_do() {
     assert_eq!(notes.len(), 1, "{notes:?}");
     let what = notes[0]["what"].as_str().unwrap();
     assert!(what.contains("status 401 (Unauthorized): check the credentials"), "{what}");
+    let advice = notes[0]["advice"].as_str().unwrap();
+    let config = gateway.config_path().display().to_string();
     assert_eq!(
-        notes[0]["advice"],
-        "it goes on by itself once that is mended; at once with: waypost sink retry-now cloud"
+        advice.replace(&config, "CONFIG"),
+        "it goes on by itself once that is mended; at once with: `waypost sink retry-now cloud --config CONFIG`"
     );
     let text = printed(&gateway, &["status"], &[(service.port, "PORT")]);
     let (_, wrong) = text.split_once("WHAT IS WRONG\n").unwrap();
@@ -127,8 +129,8 @@ fn refused_credentials_are_told_with_what_to_do() {
         * sink cloud: http://127.0.0.1:PORT/: status 401 (Unauthorized): check the
           credentials; suspended for TIME, everything is kept, next attempt in TIME; 1
           record waits
-          -> it goes on by itself once that is mended; at once with: waypost sink
-             retry-now cloud --config CONFIG
+          -> it goes on by itself once that is mended; at once with:
+             waypost sink retry-now cloud --config CONFIG
     "#]]
     .assert_eq(wrong);
 }
@@ -145,7 +147,8 @@ fn a_webhook_that_matches_nothing_is_told_and_so_is_a_condition_that_never_holds
     let (_, hints) = text.split_once("GOOD TO KNOW\n").unwrap();
     expect![[r#"
         * rule cloud: it wants nothing of what came (1 event); its topics: plant/#
-          -> the topics of what comes: waypost tail --config CONFIG
+          -> the topics of what comes:
+             waypost tail --config CONFIG
         * rule hot: its condition never held, with 1 event from its topics
           -> waypost tail --rule hot --config CONFIG
     "#]]
@@ -201,7 +204,8 @@ fn dead_letters_drops_and_a_pause_are_in_the_table() {
         * sink cloud: paused by hand for TIME; nothing waits
           -> waypost sink resume cloud --config CONFIG
         * sink cloud: 1 dead letter (1 rejected)
-          -> what the service answered: waypost dead-letter list --sink cloud --config CONFIG
+          -> what the service answered:
+             waypost dead-letter list --sink cloud --config CONFIG
     "#]]
     .assert_eq(sinks);
 }

@@ -45,7 +45,7 @@ fn looking_at_a_stopped_gateway_writes_nothing_also_where_it_is_damaged() {
         a1b2c3d4e5f6-cloud-5  cloud  rejected  422     1      2026-01-31T08:00:00Z  t/d1   ok
         --- stderr
         note: waypost is not running: this is DIR/data
-        note: one with its whole answer and its record: waypost dead-letter show ID --config DIR/waypost.toml
+        note: one with its whole answer and its record: waypost dead-letter show a1b2c3d4e5f6-cloud-5 --config DIR/waypost.toml
         note: there may be more; `--limit N` lists more of them, `--group-by reason` counts them
     "#]].assert_eq(&plant.said(&["list", "--limit", "2"]));
     expect![[r#"
