@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::device::Device;
 use crate::support::http::{Reply, Server};
 use crate::support::mosquitto::mosquitto_pub;
 use crate::support::waypost::{Waypost, command};
@@ -87,67 +86,77 @@ fn webhook(name: &str, service: &Server) -> String {
     )
 }
 
-#[test]
-fn every_command_that_is_suggested_works_when_it_is_pasted() {
-    let service = Server::scripted(|request| match &*request.target {
+/// A gateway, and the copy of its config that it is asked by: a shell would split its path.
+struct Plant {
+    gateway: Waypost,
+    copy: PathBuf,
+}
+
+impl Plant {
+    fn start(config: &str) -> Self {
+        let gateway = Waypost::start(config);
+        let copy = gateway.directory().join("my gateway.toml");
+        let plant = Self { gateway, copy };
+        plant.configure(config);
+        plant
+    }
+
+    fn configure(&self, config: &str) {
+        self.gateway.configure(config);
+        std::fs::copy(self.gateway.config_path(), &self.copy).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        said(&command().args(arguments).arg("--config").arg(&self.copy).output().unwrap())
+    }
+
+    /// What every suggestion must end with.
+    fn place(&self) -> String {
+        format!(" --config '{}'", self.copy.display())
+    }
+
+    /// What it ends with in the log.
+    fn place_in_log(&self) -> String {
+        format!(" --config {}", self.gateway.config_path().display())
+    }
+
+    fn state(&self, sink: &str) -> String {
+        self.gateway.status()["sinks"][sink]["state"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A broker for devices, and services that are down, pick, and refuse.
+fn config(port: u16, service: &Server, sinks: &[&str]) -> String {
+    service.answer(|request| match &*request.target {
         "/picky" => Reply::Status(422),
         "/refusing" => Reply::Status(401),
         _ => Reply::Status(503),
     });
-    let port = free_port();
-    let source =
-        format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
+    let sinks = sinks.iter().map(|sink| webhook(sink, service)).collect::<String>();
+    format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n{sinks}")
+}
+
+#[track_caller]
+fn publish(port: u16, payload: &str) {
+    assert!(mosquitto_pub(port, &["-q", "1", "-t", "t/1", "-m", payload]));
+}
+
+#[test]
+fn what_status_suggests_works_when_it_is_pasted_whichever_way_it_was_asked() {
+    let (service, port) = (Server::start(), free_port());
     let rule = |name: &str, sql: &str| {
         format!("[rules.{name}]\nsql = '''{sql}'''\nsinks = [\"later\"]\n\n")
     };
-    let stays = source
-        + &["later", "picky", "refusing"].map(|name| webhook(name, &service)).concat()
-        + &rule("fails", "SELECT payload.a FROM \"t/#\" WHERE payload.a > 1")
-        + &rule("never", "SELECT * FROM \"never/#\"")
-        + &rule("unmet", "SELECT * FROM \"t/#\" WHERE clientid = 'nobody'");
-    let mut gateway =
-        Waypost::start(&(stays.clone() + &webhook("gone", &service) + &webhook("old", &service)));
-    let device = Device::start(port, "d1", "t/1", 5, std::time::Duration::ZERO);
-    eventually("acknowledged", || device.acknowledged().len(), |count| *count == 5);
-    device.stop();
-    assert!(mosquitto_pub(port, &["-q", "1", "-t", "t/1", "-m", "no JSON"]));
-    let letters = "reason=\"rejected\",sink=\"picky\"";
-    gateway.until("waypost_dead_letters", letters, |count| count == 6.0);
-
-    // A shell would split the path of this config.
-    let place = gateway.directory().join("my gateway.toml");
-    std::fs::copy(gateway.config_path(), &place).unwrap();
-    let run = |arguments: &[&str]| {
-        let output = command().args(arguments).arg("--config").arg(&place).output().unwrap();
-        said(&output)
-    };
-    let place = format!(" --config '{}'", place.display());
-    let letter = {
-        let listed = run(&["dead-letter", "list"]);
-        let shown = all_work(&listed, &place);
-        let letter = shown[0].strip_prefix("waypost dead-letter show ").unwrap().to_owned();
-        assert!(listed.contains(&letter), "{listed}");
-        letter
-    };
-    let changed = gateway.directory().join("changed");
-    std::fs::write(&changed, "changed").unwrap();
-    let edited = run(&["dead-letter", "edit", &letter, "--file", &changed.display().to_string()]);
-    let replays = all_work(&edited, &place);
-    assert!(
-        replays[0].starts_with(&format!("waypost dead-letter replay --id {letter}-e")),
-        "{replays:?}"
+    let plant = Plant::start(
+        &(config(port, &service, &["later", "picky", "refusing"])
+            + &rule("fails", "SELECT payload.a FROM \"t/#\" WHERE payload.a > 1")
+            + &rule("never", "SELECT * FROM \"never/#\"")
+            + &rule("unmet", "SELECT * FROM \"t/#\" WHERE clientid = 'nobody'")),
     );
-
-    let state = |sink: &str| gateway.status()["sinks"][sink]["state"].clone();
-    run(&["sink", "pause", "later"]);
-    let conflict = run(&["sink", "retry-now", "later"]);
-    assert_eq!(all_work(&conflict, &place), ["waypost sink resume later"], "{conflict}");
-    assert_ne!(state("later"), "paused");
-    let paused = run(&["sink", "pause", "later"]);
-    assert_eq!(suggested(&paused).len(), 1, "{paused}");
-
-    eventually("suspended", || state("refusing"), |state| state == "suspended");
-    let status = run(&["status"]);
+    publish(port, "no JSON");
+    let letters = "reason=\"rejected\",sink=\"picky\"";
+    plant.gateway.until("waypost_dead_letters", letters, |count| count == 1.0);
+    eventually("suspended", || plant.state("refusing"), |state| state == "suspended");
     let expected = [
         "waypost dead-letter list --sink picky",
         "waypost rule show fails",
@@ -156,41 +165,78 @@ fn every_command_that_is_suggested_works_when_it_is_pasted() {
         "waypost tail",
         "waypost tail --rule unmet",
     ];
-    assert_eq!(all_work(&status, &place), expected, "{status}");
-    // Asked another way, it suggests what asks that way.
-    let socket = gateway.data_dir().join("admin.sock").display().to_string();
-    run(&["sink", "pause", "later"]);
+    plant.run(&["sink", "pause", "later"]);
+    let status = plant.run(&["status"]);
+    assert_eq!(all_work(&status, &plant.place()), expected, "{status}");
+    assert_ne!(plant.state("later"), "paused");
+
+    plant.run(&["sink", "pause", "later"]);
+    let socket = plant.gateway.data_dir().join("admin.sock").display().to_string();
     let status = said(&command().args(["status", "--socket", &socket]).output().unwrap());
     assert_eq!(all_work(&status, &format!(" --socket {socket}")), expected, "{status}");
+}
+
+#[test]
+fn what_is_suggested_for_dead_letters_and_sinks_works_when_it_is_pasted() {
+    let (service, port) = (Server::start(), free_port());
+    let plant = Plant::start(&config(port, &service, &["later", "picky"]));
+    publish(port, "hello");
+    let letters = "reason=\"rejected\",sink=\"picky\"";
+    plant.gateway.until("waypost_dead_letters", letters, |count| count == 1.0);
+
+    let listed = plant.run(&["dead-letter", "list"]);
+    let shows = all_work(&listed, &plant.place());
+    let letter = shows[0].strip_prefix("waypost dead-letter show ").unwrap();
+    assert!(listed.contains(&format!("{letter}  picky")), "{listed}");
+    let changed = plant.gateway.directory().join("changed");
+    std::fs::write(&changed, "changed").unwrap();
+    let changed = changed.display().to_string();
+    let edited = plant.run(&["dead-letter", "edit", letter, "--file", &changed]);
+    let replays = all_work(&edited, &plant.place());
+    let replay = format!("waypost dead-letter replay --id {letter}-e");
+    assert!(replays[0].starts_with(&replay), "{replays:?}");
+
+    let pause = || plant.run(&["sink", "pause", "later"]);
+    let refused = || {
+        pause();
+        plant.run(&["sink", "retry-now", "later"])
+    };
+    for suggests in [&pause as &dyn Fn() -> String, &refused] {
+        assert_eq!(all_work(&suggests(), &plant.place()), ["waypost sink resume later"]);
+        assert_ne!(plant.state("later"), "paused");
+    }
+}
+
+#[test]
+fn what_is_suggested_for_records_without_a_sink_works_when_it_is_pasted() {
+    let (service, port) = (Server::start(), free_port());
+    let with = |sinks: &[&str]| config(port, &service, sinks);
+    let mut plant = Plant::start(&with(&["later", "gone", "old"]));
+    publish(port, "hello");
+    eventually("fails", || plant.state("gone"), |state| state == "retrying");
 
     // A reload that would lose records, in the answer and in the log.
-    gateway.configure(&(stays.clone() + &webhook("old", &service)));
-    let refused = run(&["reload"]);
+    plant.configure(&with(&["later", "old"]));
+    let refused = plant.run(&["reload"]);
     let expected = ["waypost queue drop gone --older-than 0s", "waypost reload --drop-removed"];
-    let in_log = suggested(&gateway.log());
-    assert_eq!(all_work(&refused, &place), expected, "{refused}");
-    let of_process = format!(" --config {}", gateway.config_path().display());
-    assert_eq!(in_log, expected.map(|command| format!("{command}{of_process}")).into());
+    let whole = |place: &str| expected.map(|command| format!("{command}{place}")).into();
+    assert_eq!(suggested(&plant.gateway.log()), whole(&plant.place_in_log()));
+    assert_eq!(all_work(&refused, &plant.place()), expected, "{refused}");
 
-    // Records without a sink, of a gateway that runs and of one that is stopped.
-    gateway.terminate();
-    gateway.configure(&stays);
-    std::fs::copy(gateway.config_path(), gateway.directory().join("my gateway.toml")).unwrap();
-    let expected = ["waypost queue drop old --older-than 0s"];
-    let stopped = run(&["queue", "ls"]);
-    assert_eq!(suggested(&stopped), expected.map(|command| format!("{command}{place}")).into());
-    gateway.launch();
-    eventually(
-        "told",
-        || gateway.log(),
-        |log| log.contains("records of a sink that is not in the config"),
-    );
-    let log = suggested(&gateway.log());
-    assert!(log.contains(&format!("{}{of_process}", expected[0])), "{log:?}");
-    let running = run(&["queue", "ls"]);
-    assert_eq!(suggested(&running), expected.map(|command| format!("{command}{place}")).into());
-    gateway.terminate();
-    assert_eq!(all_work(&stopped, &place), expected, "{stopped}");
+    // Of a gateway that is stopped and of one that runs, and in its log.
+    plant.gateway.terminate();
+    plant.configure(&with(&["later"]));
+    let expected = "waypost queue drop old --older-than 0s";
+    let stopped = plant.run(&["queue", "ls"]);
+    plant.gateway.launch();
+    let log = || plant.gateway.log();
+    eventually("told", log, |log| log.contains("records of a sink that is not in the config"));
+    let in_log = format!("{expected}{}", plant.place_in_log());
+    assert!(suggested(&log()).contains(&in_log), "{}", log());
+    let running = plant.run(&["queue", "ls"]);
+    assert_eq!(suggested(&running), suggested(&stopped));
+    plant.gateway.terminate();
+    assert_eq!(all_work(&stopped, &plant.place()), [expected], "{stopped}");
 }
 
 #[test]
