@@ -1,6 +1,6 @@
 //! What is lost for good is asked for first: at a terminal, and nowhere else.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 
 use crate::support::device::Device;
 use crate::support::http::{Reply, Server};
@@ -29,7 +29,7 @@ fn gateway(down: &Server, picky: &Server) -> Waypost {
 
 /// What a command shows at a terminal, with `typed` as the answer; the age of the records is another each time.
 #[track_caller]
-fn answered(gateway: &Waypost, command: &str, typed: &str, expected: &Expect) {
+fn shown(gateway: &Waypost, command: &str, typed: &str) -> String {
     let waypost = env!("CARGO_BIN_EXE_waypost");
     let line = format!("'{waypost}' {command} --config '{}'", gateway.config_path().display());
     let (mut seen, code) = at_a_terminal(&line, typed);
@@ -37,95 +37,43 @@ fn answered(gateway: &Waypost, command: &str, typed: &str, expected: &Expect) {
         let after = after.split_once(" old").unwrap().1;
         seen = format!("{before}the oldest AGE old{after}");
     }
-    expected.assert_eq(&format!("{seen}exit {code}"));
+    format!("{seen}exit {code}\n")
 }
+
+/// Typed, and what is to be seen of it: what is no clear yes, nothing at all, and the end of the input.
+const NO: [(&str, &str); 5] =
+    [("n\n", "n"), ("no\n", "no"), ("\n", ""), ("", ""), ("yes please\n", "yes please")];
 
 #[test]
 fn only_yes_at_a_terminal_drops_records_of_a_queue() {
     let (down, picky) =
         (Server::scripted(|_| Reply::Status(503)), Server::scripted(|_| Reply::Status(422)));
     let mut gateway = gateway(&down, &picky);
-    let queued =
-        |gateway: &Waypost| gateway.metrics().get("waypost_queue_records", "sink=\"down\"");
-    let drop = "queue drop down --older-than 0s";
-    answered(
-        &gateway,
-        drop,
-        "n\n",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] n
-        nothing dropped
-        exit 1"#]],
-    );
-    // Nothing typed, the end of the input, and what is no clear yes.
-    answered(
-        &gateway,
-        drop,
-        "\n",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] 
-        nothing dropped
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        drop,
-        "",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] 
-        nothing dropped
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        drop,
-        "yes please\n",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] yes please
-        nothing dropped
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        "queue drop down --older-than 2d1h",
-        "no\n",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop those that have waited 2d1h or longer? They are lost. [y/N] no
-        nothing dropped
-        exit 1"#]],
-    );
-    assert_eq!(queued(&gateway), Some(3.0));
-    answered(
-        &gateway,
-        "queue drop down --older-than 2d1h",
-        "y\n",
-        &expect![[r#"
+    let (drop, drop_old) = ("queue drop down --older-than 0s", "queue drop down --older-than 2d1h");
+    let question = "queue down has 3 records, the oldest AGE old. Drop all of them? They are lost.";
+    for (typed, seen) in NO {
+        let expected = format!("{question} [y/N] {seen}\nnothing dropped\nexit 1\n");
+        assert_eq!(shown(&gateway, drop, typed), expected);
+    }
+    assert_eq!(gateway.metrics().get("waypost_queue_records", "sink=\"down\""), Some(3.0));
+    expect![[r#"
         queue down has 3 records, the oldest AGE old. Drop those that have waited 2d1h or longer? They are lost. [y/N] y
         dropped 0 records of queue down
-        exit 0"#]],
-    );
+        exit 0
+    "#]].assert_eq(&shown(&gateway, drop_old, "y\n"));
 
     gateway.terminate();
-    answered(
-        &gateway,
-        drop,
-        "no\n",
-        &expect![[r#"
-        queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] no
-        nothing dropped
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        drop,
-        "Y\n",
-        &expect![[r#"
+    let expected = format!("{question} [y/N] n\nnothing dropped\nexit 1\n");
+    assert_eq!(shown(&gateway, drop, "n\n"), expected);
+    expect![[r#"
         queue down has 3 records, the oldest AGE old. Drop all of them? They are lost. [y/N] Y
         dropped 3 records of queue down
-        exit 0"#]],
-    );
+        exit 0
+    "#]]
+    .assert_eq(&shown(&gateway, drop, "Y\n"));
     gateway.launch();
-    assert_eq!(queued(&gateway), Some(0.0));
+    let recovered = gateway.metrics().get("waypost_queue_recovered_total", "sink=\"down\"");
+    assert_eq!(recovered, Some(0.0));
 }
 
 #[test]
@@ -133,44 +81,24 @@ fn only_yes_at_a_terminal_removes_dead_letters() {
     let (down, picky) =
         (Server::scripted(|_| Reply::Status(503)), Server::scripted(|_| Reply::Status(422)));
     let gateway = gateway(&down, &picky);
-    let letters = |gateway: &Waypost| {
-        gateway.metrics().get("waypost_dead_letters", "reason=\"rejected\",sink=\"picky\"")
-    };
-    answered(
-        &gateway,
-        "dead-letter purge",
-        "n\n",
-        &expect![[r#"
-        Remove 3 dead letters for good? [y/N] n
-        nothing removed
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        "dead-letter purge",
-        "",
-        &expect![[r#"
-        Remove 3 dead letters for good? [y/N] 
-        nothing removed
-        exit 1"#]],
-    );
-    answered(
-        &gateway,
-        "dead-letter purge --sink down",
-        "y\n",
-        &expect![[r#"
+    let letters = "reason=\"rejected\",sink=\"picky\"";
+    let letters = || gateway.metrics().get("waypost_dead_letters", letters);
+    for (typed, seen) in NO {
+        let expected =
+            format!("Remove 3 dead letters for good? [y/N] {seen}\nnothing removed\nexit 1\n");
+        assert_eq!(shown(&gateway, "dead-letter purge", typed), expected);
+    }
+    expect![[r#"
         nothing to remove: no dead letter matches
-        exit 0"#]],
-    );
-    assert_eq!(letters(&gateway), Some(3.0));
-    answered(
-        &gateway,
-        "dead-letter purge",
-        "yes\n",
-        &expect![[r#"
+        exit 0
+    "#]]
+    .assert_eq(&shown(&gateway, "dead-letter purge --sink down", "y\n"));
+    assert_eq!(letters(), Some(3.0));
+    expect![[r#"
         Remove 3 dead letters for good? [y/N] yes
         removed 3 dead letters
-        exit 0"#]],
-    );
-    assert_eq!(letters(&gateway), Some(0.0));
+        exit 0
+    "#]]
+    .assert_eq(&shown(&gateway, "dead-letter purge", "yes\n"));
+    assert_eq!(letters(), Some(0.0));
 }
