@@ -82,7 +82,7 @@ pub(super) async fn serve(
         answer_by,
         ledger: Arc::new(AckLedger::default()),
         backlog: Backlog::default(),
-        polls: AtomicU64::new(0),
+        moves: AtomicU64::new(0),
         leaving: AtomicBool::new(false),
         granted,
         oversize_told: Once::new(),
@@ -101,7 +101,7 @@ struct Connection<'a> {
     ledger: Arc<AckLedger>,
     backlog: Backlog,
     /// Counts up while the wire is alive.
-    polls: AtomicU64,
+    moves: AtomicU64,
     /// Messages that still come are left to the next connection.
     leaving: AtomicBool,
     granted: mpsc::Sender<Vec<Grant>>,
@@ -182,7 +182,7 @@ impl Connection<'_> {
     async fn receive(&self, mut wire: Wire, relay: &Relay) -> Result<(), Failure> {
         loop {
             let signal = wire.poll().await?;
-            self.polls.fetch_add(1, Ordering::Relaxed);
+            self.moves.fetch_add(1, Ordering::Relaxed);
             if let Some(ear) = self.ear {
                 ear.heard();
             }
@@ -191,9 +191,7 @@ impl Connection<'_> {
                     if !self.leaving.load(Ordering::Relaxed) && !self.take(publication).await? {
                         return Ok(());
                     }
-                    timeout(self.source.keep_alive, relay.within_bound())
-                        .await
-                        .map_err(|_| Failure::acknowledgements_unread())?;
+                    self.hold_up(relay).await?;
                 }
                 // One SUBSCRIBE is outstanding at a time; a SUBACK that nobody waits for has no place and no meaning.
                 Signal::Subscribed(grants) => drop(self.granted.try_send(grants)),
@@ -203,6 +201,16 @@ impl Connection<'_> {
                 Signal::Connected { .. } | Signal::Other => {}
             }
         }
+    }
+
+    /// Reads no more while the broker is far behind with our acknowledgements, as long as it reads these.
+    async fn hold_up(&self, relay: &Relay) -> Result<(), Failure> {
+        let patience = self.source.keep_alive;
+        let unread = |_| Failure::acknowledgements_unread();
+        while timeout(patience, relay.held_up()).await.map_err(unread)? {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Takes a message towards the intake; `false` when that is closed.
@@ -354,11 +362,11 @@ impl Connection<'_> {
         let mut seen = 0;
         loop {
             tokio::time::sleep(2 * self.source.keep_alive + Duration::from_secs(1)).await;
-            let polls = self.polls.load(Ordering::Relaxed);
-            if polls == seen {
+            let moves = self.moves.load(Ordering::Relaxed);
+            if moves == seen {
                 return Failure::silent();
             }
-            seen = polls;
+            seen = moves;
         }
     }
 

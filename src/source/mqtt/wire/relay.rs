@@ -69,7 +69,8 @@ pub(in crate::source::mqtt) struct Relay {
     /// PUBACK and PUBREC packets that wait to be written, in order.
     due: Mutex<BytesMut>,
     due_changed: Notify,
-    due_taken: Notify,
+    /// The broker has read some bytes, or what was due is being written.
+    moved: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -122,15 +123,15 @@ impl Relay {
         self.due_changed.notify_one();
     }
 
-    /// Waits while more acknowledgements than the bound wait to be written. Cancel safe.
-    pub(in crate::source::mqtt) async fn within_bound(&self) {
-        loop {
-            let taken = self.due_taken.notified();
-            if self.due.lock().unwrap_or_else(PoisonError::into_inner).len() <= DUE_BYTES_MAX {
-                return;
-            }
-            taken.await;
+    /// `false` at once while no more acknowledgements than the bound wait to be written; otherwise `true` as soon as
+    /// the broker has read some more. Cancel safe.
+    pub(in crate::source::mqtt) async fn held_up(&self) -> bool {
+        let moved = self.moved.notified();
+        if self.due.lock().unwrap_or_else(PoisonError::into_inner).len() <= DUE_BYTES_MAX {
+            return false;
         }
+        moved.await;
+        true
     }
 
     /// Whether the broker answered a CONNECT of MQTT 5 with the CONNACK of an older version that refuses it.
@@ -184,7 +185,7 @@ impl Relay {
             framing = framing.advance(&chunk);
             out.extend_from_slice(&chunk);
             chunk.clear();
-            open = open && broker.send(&mut out).await;
+            open = open && broker.send(&mut out, &self.moved).await;
             out.clear();
         }
         if open {
@@ -197,7 +198,7 @@ impl Relay {
         out.extend_from_slice(&due);
         due.clear();
         drop(due);
-        self.due_taken.notify_waiters();
+        self.moved.notify_waiters();
     }
 
     async fn carry_bytes(
@@ -258,13 +259,27 @@ enum ToBroker {
 }
 
 impl ToBroker {
-    async fn send(&mut self, bytes: &mut BytesMut) -> bool {
+    /// Writes all, and tells of each part that the broker has taken.
+    async fn send(&mut self, bytes: &mut BytesMut, moved: &Notify) -> bool {
         match self {
             Self::Bytes(stream) => {
-                stream.write_all_buf(bytes).await.is_ok() && stream.flush().await.is_ok()
+                while !bytes.is_empty() {
+                    if !matches!(stream.write_buf(bytes).await, Ok(1..)) {
+                        return false;
+                    }
+                    moved.notify_waiters();
+                }
+                stream.flush().await.is_ok()
             }
             Self::WebSocket(socket) => {
-                socket.send(Message::Binary(bytes.split().freeze())).await.is_ok()
+                while !bytes.is_empty() {
+                    let part = bytes.split_to(bytes.len().min(CHUNK_BYTES)).freeze();
+                    if socket.send(Message::Binary(part)).await.is_err() {
+                        return false;
+                    }
+                    moved.notify_waiters();
+                }
+                true
             }
         }
     }
@@ -339,15 +354,47 @@ mod tests {
             }
             relay.acknowledge(&receipts);
             relay.acknowledge(&receipts);
-            let held = tokio::time::timeout(Duration::from_millis(50), relay.within_bound()).await;
+            let held = tokio::time::timeout(Duration::from_millis(50), relay.held_up()).await;
             assert!(held.is_err(), "nothing is held up");
             let mut read = vec![0; 4 * receipts.len()];
             broker.read_exact(&mut read).await.unwrap();
             assert_eq!(read[..4], [PUBACK, 2, 0, 1]);
             assert_eq!(read[read.len() - 4..], [PUBACK, 2, 0xff, 0xff]);
-            tokio::time::timeout(PATIENCE, relay.within_bound())
-                .await
-                .expect("read and free again");
+            let free = async { while relay.held_up().await {} };
+            tokio::time::timeout(PATIENCE, free).await.expect("read and free again");
+        };
+        tokio::select! {
+            () = carried => panic!("the relay ended"),
+            () = rest => drop(library),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_reads_acknowledgements_slowly_is_seen_to_read() {
+        let relay = Relay::default();
+        let rendezvous = Rendezvous::open().unwrap();
+        let library = UnixStream::from_std(connect_abstract(rendezvous.name())).unwrap();
+        let (ours, mut broker) = tokio::io::duplex(4096);
+        let carried = relay.run(rendezvous, Link::Bytes(Box::new(ours)));
+        let receipts: Vec<Receipt> =
+            (1..=u16::MAX).map(|packet_id| Receipt { packet_id, qos: Qos::AtLeastOnce }).collect();
+        let rest = async {
+            relay.acknowledge(&receipts);
+            while !relay.due.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            // More than the bound, until all that is being written has been read, in 63 parts.
+            relay.acknowledge(&receipts);
+            relay.acknowledge(&receipts);
+            for part in 1..=60 {
+                let mut read = [0; 4096];
+                let held_up = async {
+                    let (held_up, _) = tokio::join!(relay.held_up(), broker.read_exact(&mut read));
+                    held_up
+                };
+                let held_up = tokio::time::timeout(PATIENCE, held_up).await;
+                assert_eq!(held_up, Ok(true), "part {part}");
+            }
         };
         tokio::select! {
             () = carried => panic!("the relay ended"),
