@@ -17,14 +17,17 @@ use tokio::time::Instant;
 use super::puback::Puback;
 use crate::source::{Custody, Ledger, Problem, SourceHealth, Verdict};
 
-/// Messages of one connection whose custody is not resolved; as many as an MQTT 5 client is told it may have in flight.
-pub(super) const UNRESOLVED_MAX: usize = 1000;
+/// Messages of one connection that are not acknowledged; as many as an MQTT 5 client is told it may have in flight.
+pub(super) const PROMISES_MAX: usize = 1000;
+/// Longest wait for one of these places; a device that reads no acknowledgements has taken them all.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What is still to be acknowledged on a connection.
 #[derive(Debug)]
 pub(super) struct Acks {
     health: Arc<SourceHealth>,
     state: Mutex<State>,
+    /// For promises.
     places: Semaphore,
     /// The first promise was resolved.
     changed: Notify,
@@ -42,9 +45,10 @@ struct Promise {
     packet_id: u16,
     since: Instant,
     verdict: Option<Verdict>,
+    has_place: bool,
 }
 
-/// A place for one message whose custody will be resolved.
+/// A place for one message that will be acknowledged.
 #[derive(Debug)]
 pub(super) struct Place<'a>(SemaphorePermit<'a>);
 
@@ -54,11 +58,11 @@ pub(super) struct Unpromised;
 
 impl Acks {
     pub(super) fn new(health: Arc<SourceHealth>) -> Self {
-        let places = Semaphore::new(UNRESOLVED_MAX);
+        let places = Semaphore::new(PROMISES_MAX);
         Self { health, state: Mutex::default(), places, changed: Notify::new() }
     }
 
-    /// Waits until the connection may have one more message whose custody is not resolved. Cancel safe.
+    /// Waits until the connection may have one more message that is not acknowledged. Cancel safe.
     pub(super) async fn place(&self) -> Place<'_> {
         Place(self.places.acquire().await.expect("it is never closed"))
     }
@@ -70,20 +74,28 @@ impl Acks {
 
     /// The PUBACK that rmqtt writes next for `packet_id` leaves once the custody is accepted.
     pub(super) fn promise(self: &Arc<Self>, place: Place<'_>, packet_id: u16) -> Custody {
-        // Given back with the verdict.
-        place.0.forget();
         let ledger: Arc<dyn Ledger> = Arc::<Self>::clone(self);
-        Custody::ledger(ledger, self.push(packet_id, None))
+        Custody::ledger(ledger, self.push(packet_id, None, Some(place)))
     }
 
     /// The PUBACK that rmqtt writes next for `packet_id` leaves as it is, in its turn.
-    pub(super) fn keep_turn(&self, packet_id: u16) {
-        self.push(packet_id, Some(Verdict::Accepted));
+    pub(super) async fn keep_turn(&self, packet_id: u16) {
+        let place = match self.try_place() {
+            Some(place) => Some(place),
+            // One more each time is no harm.
+            None => tokio::time::timeout(PLACE_WAIT_MAX, self.place()).await.ok(),
+        };
+        self.push(packet_id, Some(Verdict::Accepted), place);
     }
 
-    fn push(&self, packet_id: u16, verdict: Option<Verdict>) -> u64 {
+    fn push(&self, packet_id: u16, verdict: Option<Verdict>, place: Option<Place<'_>>) -> u64 {
         let mut state = self.lock();
-        state.promises.push_back(Promise { packet_id, since: Instant::now(), verdict });
+        let has_place = place.is_some();
+        state.promises.push_back(Promise { packet_id, since: Instant::now(), verdict, has_place });
+        // Given back when the acknowledgement leaves.
+        if let Some(place) = place {
+            place.0.forget();
+        }
         state.first + length(&state.promises) - 1
     }
 
@@ -95,7 +107,7 @@ impl Acks {
         wait_max: Duration,
     ) -> Result<Option<(Puback, Verdict)>, Unpromised> {
         let Some(puback) = held.front() else { return Ok(None) };
-        let verdict = {
+        let (verdict, is_late, has_place) = {
             let mut state = self.lock();
             let promise = state.promises.front().ok_or(Unpromised)?;
             if promise.packet_id != puback.packet_id() {
@@ -104,15 +116,15 @@ impl Acks {
             let is_late = promise.verdict.is_none() && promise.since.elapsed() >= wait_max;
             let verdict = if is_late { Some(Verdict::Refused) } else { promise.verdict };
             let Some(verdict) = verdict else { return Ok(None) };
+            let has_place = promise.has_place;
             state.promises.pop_front();
             state.first += 1;
-            if is_late {
-                drop(state);
-                self.places.add_permits(1);
-                self.health.count(Problem::NotStored);
-            }
-            verdict
+            (verdict, is_late, has_place)
         };
+        self.places.add_permits(usize::from(has_place));
+        if is_late {
+            self.health.count(Problem::NotStored);
+        }
         Ok(held.pop_front().map(|puback| (puback, verdict)))
     }
 
@@ -141,7 +153,6 @@ impl Ledger for Acks {
             promise.verdict = Some(verdict);
             index
         };
-        self.places.add_permits(1);
         match verdict {
             Verdict::Accepted => self.health.metrics.acknowledged.inc(),
             Verdict::Refused => self.health.count(Problem::NotStored),
@@ -154,4 +165,31 @@ impl Ledger for Acks {
 
 fn length(promises: &VecDeque<Promise>) -> u64 {
     u64::try_from(promises.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::source::broker::puback::Splitter;
+    use crate::source::broker::tests::context;
+
+    #[tokio::test]
+    async fn a_device_that_reads_no_acknowledgements_has_no_more_than_so_many_promises() {
+        let (context, _) = context(&["#"]);
+        let acks = Acks::new(Arc::clone(&context.health));
+        for _ in 0..PROMISES_MAX {
+            acks.keep_turn(7).now_or_never().expect("there is a place");
+        }
+        assert!(acks.keep_turn(7).now_or_never().is_none() && acks.try_place().is_none());
+        let mut held = VecDeque::new();
+        Splitter::default().take(&[0x40, 2, 0, 7], &mut Vec::new(), &mut held).unwrap();
+        let next = acks.next(&mut held, Duration::MAX).unwrap();
+        assert_eq!(
+            next.map(|(puback, verdict)| (puback.packet_id(), verdict)),
+            Some((7, Verdict::Accepted))
+        );
+        acks.keep_turn(7).now_or_never().expect("there is a place again");
+    }
 }

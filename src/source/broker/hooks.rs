@@ -235,7 +235,7 @@ impl House {
             (publish.qos, publish.packet_id, acks)
             && answer != Answer::Promised
         {
-            acks.keep_turn(packet_id.get());
+            acks.keep_turn(packet_id.get()).await;
         }
         let (reason, text) = match answer {
             Answer::Acknowledge | Answer::Promised => {

@@ -227,7 +227,7 @@ mod tests {
     async fn an_answer_that_nobody_promised_ends_the_connection() {
         let peer = peer(true);
         assert_eq!(sent(&peer, &[0x40, 2, 0, 1]).await, (Ended::Confused, vec![]));
-        peer.acks.keep_turn(2);
+        peer.acks.keep_turn(2).await;
         assert_eq!(sent(&peer, &[0x40, 2, 0, 1]).await, (Ended::Confused, vec![]));
         assert_eq!(sent(&peer, &[0x40, 2, 0, 2]).await, (Ended::Closed, vec![0x40, 2, 0, 2]));
     }

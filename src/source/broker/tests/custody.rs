@@ -8,7 +8,7 @@ use super::client::{
     BOTH, Device, Login, PATIENCE, Packet, Seen, Version, WATCH, answer, packet, puback, publish,
 };
 use super::{Running, config};
-use crate::source::broker::acks::UNRESOLVED_MAX;
+use crate::source::broker::acks::PROMISES_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn puback_and_pubrec_wait_for_custody() {
@@ -128,16 +128,16 @@ async fn a_device_whose_message_waits_is_answered_all_else() {
 async fn one_device_has_no_more_than_its_share_of_messages_that_wait() {
     let mut broker = Running::start().await;
     let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
-    let all = u16::try_from(UNRESOLVED_MAX + 1).unwrap();
+    let all = u16::try_from(PROMISES_MAX + 1).unwrap();
     for packet_id in 1..=all {
         device.publish("t/1", 1, packet_id, b"x").await;
     }
-    broker.until(|| broker.incoming.len() == UNRESOLVED_MAX).await;
+    broker.until(|| broker.incoming.len() == PROMISES_MAX).await;
     assert_eq!(device.see(WATCH).await, Seen::Nothing);
-    assert_eq!(broker.incoming.len(), UNRESOLVED_MAX);
+    assert_eq!(broker.incoming.len(), PROMISES_MAX);
     broker.next().await.custody.accept();
     assert_eq!(device.see(PATIENCE).await, puback(1));
-    broker.until(|| broker.incoming.len() == UNRESOLVED_MAX).await;
+    broker.until(|| broker.incoming.len() == PROMISES_MAX).await;
     let _events = broker.accept_all();
     for packet_id in 2..=all {
         assert_eq!(device.see(PATIENCE).await, puback(packet_id));
