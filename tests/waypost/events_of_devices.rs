@@ -369,3 +369,44 @@ fn topics_of_a_webhook_filter_messages_and_leave_clients_alone() {
     assert_eq!(told, expected);
     gateway.drained("cloud");
 }
+
+#[test]
+fn topics_of_a_webhook_in_the_form_of_emqx_4_filter_subscriptions_too() {
+    let events = r#"["client.subscribe", "client.unsubscribe", "session.subscribed", "session.unsubscribed", "client.connected"]"#;
+    let (mqtt, service) = (free_port(), Server::start());
+    let url = service.url();
+    let gateway = Waypost::start(&format!(
+        "[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{mqtt}\"]\n\n\
+         [webhooks.old]\nevents = {events}\ntopics = [\"wanted/#\"]\nevent_format = \"emqx4\"\nurl = \"{url}/old\"\n\n\
+         [webhooks.new]\nevents = {events}\ntopics = [\"wanted/#\"]\nurl = \"{url}/new\"\n"
+    ));
+    gateway.until("waypost_source_connected", "source=\"devices\"", |connected| connected == 1.0);
+    let rig = Rig { mqtt, service, gateway };
+    let (mut stream, _) = rig.connect(&connect5("a", CLEAN, b""));
+    let mut ask = |packet: &[u8], answer_bytes: usize| {
+        stream.write_all(packet).unwrap();
+        stream.read_exact(&mut vec![0; answer_bytes]).unwrap();
+    };
+    for (id, topic) in [(1, b"other/a1"), (2, b"wanted/1")] {
+        let filter = [&[0, id, 0, 0, 8][..], topic].concat();
+        ask(&[&[0x82, 14][..], &filter, &[1]].concat(), 6);
+        ask(&[&[0xa2, 13][..], &filter].concat(), 6);
+    }
+    let told = |path: &'static str, key: &'static str| {
+        let requests = rig.service.requests();
+        let of_path = requests.iter().filter(|request| request.target == path);
+        let records = of_path.flat_map(crate::support::http::Request::records);
+        let text = |it: &Value, key| it[key].as_str().unwrap_or_default().to_owned();
+        records.map(|it| (text(&it, key), text(&it, "topic"))).collect::<Vec<_>>()
+    };
+    let old = eventually("five", || told("/old", "action"), |told| told.len() >= 5);
+    let new = eventually("nine", || told("/new", "event"), |told| told.len() >= 9);
+    let wanted =
+        ["client_subscribe", "session_subscribed", "client_unsubscribe", "session_unsubscribed"];
+    let mut expected = vec![("client_connected".to_owned(), String::new())];
+    expected.extend(wanted.map(|action| (action.to_owned(), "wanted/1".to_owned())));
+    assert_eq!(old, expected);
+    assert_eq!(new.iter().filter(|(_, topic)| topic == "other/a1").count(), 4, "{new:?}");
+    rig.gateway.drained("old");
+    assert_eq!(told("/old", "action").len(), 5);
+}
