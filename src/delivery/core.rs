@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, BatchLimits};
 use super::health::Standing;
-use super::lot::{Lot, Proof, Suspect, Watch};
+use super::lot::{Lot, Suspect, Watch};
 use super::outcome::{Outcome, Trouble};
 use super::request::Renderer;
 use super::retry::{Delays, Epoch, Pace};
@@ -182,10 +182,10 @@ pub(super) struct Core {
     canary_reach: usize,
     /// Rejects since the last delivery.
     rejects: u32,
-    /// Requests that were delivered.
-    deliveries: u64,
     /// Times that the sink failed.
     failures: u64,
+    /// Of them until a request was delivered last.
+    failures_at_delivery: u64,
     age_now: Option<AgeNow>,
     expire_at: Option<Instant>,
     /// The next record to read.
@@ -233,8 +233,8 @@ impl Core {
             canaries_failed: 0,
             canary_reach: 2,
             rejects: 0,
-            deliveries: 0,
             failures: 0,
+            failures_at_delivery: 0,
             age_now: None,
             expire_at: None,
             from: RecordNumber(0),

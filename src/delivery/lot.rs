@@ -8,13 +8,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::batch::Batch;
-use super::outcome::Kind;
+use super::outcome::{Kind, Trouble};
 use super::request::Renderer;
 use super::retry::Delays;
 use super::window::LaneId;
+use crate::config;
 use crate::store::{RecordNumber, StoredRecord};
 
 /// Sizes of requests while a lot was narrowed.
@@ -36,14 +37,27 @@ pub(super) struct Streak {
     pub(super) since: Instant,
 }
 
+impl Streak {
+    /// One more failure, in a row with those `before` when they are of its kind.
+    pub(super) fn after(before: Option<Self>, kind: Kind, now: Instant) -> Self {
+        match before.filter(|streak| streak.kind.is_like(kind)) {
+            Some(streak) => Self { kind, failures: streak.failures + 1, since: streak.since },
+            None => Self { kind, failures: 1, since: now },
+        }
+    }
+
+    /// Whether they are as many as `canary` asks for, and lasted as long `at` this time.
+    pub(super) fn is_long(&self, canary: &config::Canary, at: Instant) -> bool {
+        self.failures >= canary.failures.get() && at >= self.since + canary.period
+    }
+}
+
 /// Records that were delivered before one that holds them back, one after each of its failures.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Overtaken {
-    pub(super) times: u32,
-    /// When the last of them was.
-    pub(super) at: Instant,
-    /// Failures until then.
-    pub(super) failures: u32,
+struct Overtaken {
+    times: u32,
+    /// The one that holds them back has failed once more since.
+    has_failed: bool,
 }
 
 /// Records on their way together.
@@ -61,9 +75,12 @@ pub(super) struct Lot {
     /// Attempts that reached the service and failed.
     pub(super) attempts: u32,
     pub(super) first_left_at: Option<Instant>,
+    /// Of a suspect those that tell it from the sink: each was between two deliveries of other records.
     pub(super) streak: Option<Streak>,
+    /// What its last failure was.
+    pub(super) trouble: Option<Trouble>,
     /// Records behind it that were delivered before it.
-    pub(super) overtaken: Option<Overtaken>,
+    overtaken: Option<Overtaken>,
     /// Records behind it that were tried before it and failed, too.
     pub(super) overtakings_failed: u32,
 }
@@ -84,6 +101,7 @@ impl Lot {
             attempts: 0,
             first_left_at: None,
             streak: None,
+            trouble: None,
             overtaken: None,
             overtakings_failed: 0,
         }
@@ -215,31 +233,35 @@ impl Lot {
 
     /// Notes one more failure, in a row when the ones before were of its kind.
     pub(super) fn note(&mut self, kind: Kind, now: Instant) -> Streak {
-        let streak = match self.streak {
-            Some(streak) if streak.kind.is_like(kind) => {
-                Streak { kind, failures: streak.failures + 1, since: streak.since }
-            }
-            _ => Streak { kind, failures: 1, since: now },
-        };
-        self.streak = Some(streak);
-        streak
+        if let Some(overtaken) = &mut self.overtaken {
+            overtaken.has_failed = true;
+        }
+        *self.streak.insert(Streak::after(self.streak, kind, now))
     }
 
     /// What failed is out of it.
     fn forget(&mut self) {
         self.streak = None;
+        self.trouble = None;
         self.overtaken = None;
         self.overtakings_failed = 0;
         self.attempts = 0;
         self.first_left_at = None;
     }
 
-    /// A record that it holds back was delivered. Says how often that was, without another that was not.
-    pub(super) fn note_overtaken(&mut self, now: Instant) -> u32 {
-        let times = self.overtaken.map_or(1, |before| before.times + 1);
-        let failures = self.streak.map_or(0, |streak| streak.failures);
-        self.overtaken = Some(Overtaken { times, at: now, failures });
+    /// A record that it holds back was delivered. Says how often that was, each time after one more failure, without
+    /// another that was not.
+    pub(super) fn note_overtaken(&mut self) -> u32 {
+        let before = self.overtaken.unwrap_or(Overtaken { times: 0, has_failed: true });
+        let times = before.times + u32::from(before.has_failed);
+        self.overtaken = Some(Overtaken { times, has_failed: false });
         times
+    }
+
+    /// Another record was tried that was not delivered; one that it holds back where it `would_overtake`.
+    pub(super) fn note_not_overtaken(&mut self, would_overtake: bool) {
+        self.overtaken = None;
+        self.overtakings_failed += u32::from(would_overtake);
     }
 
     fn take(&mut self, count: usize) -> Vec<Arc<StoredRecord>> {
@@ -256,39 +278,64 @@ pub(super) struct Suspect {
 }
 
 /// What is known of a suspect.
+///
+/// A failure counts when it lies between two deliveries of other records, and nothing says that the sink failed in
+/// between; several in a row without a delivery count once. So nothing is found guilty while nothing is delivered.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) delays: Delays,
     /// When it may leave again.
     pub(super) not_before: Instant,
-    /// What it takes to find its first record guilty.
-    pub(super) proof: Proof,
-    /// Deliveries of the sink when it last failed.
-    pub(super) deliveries: u64,
-    /// Failures of the sink when it last failed.
-    pub(super) failures: u64,
+    /// Times that the sink had failed when it left last, if the last thing known of the sink was a delivery.
+    pub(super) worked: Option<u64>,
+    /// Its failures since another record was delivered.
+    pub(super) alone: Option<Alone>,
 }
 
-/// How often and how long a record must fail alone, the same way, before it is found guilty.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Proof {
-    pub(super) failures: u32,
-    pub(super) period: Duration,
-    /// Everything twice while nothing else is delivered in between.
-    pub(super) needs_company: bool,
-}
-
-impl Proof {
-    /// Whether `streak` is enough; `has_company` when another record was delivered since the failure before the last.
-    pub(super) fn is_met(&self, streak: Streak, has_company: bool, now: Instant) -> bool {
-        let times = if self.needs_company && !has_company { 2 } else { 1 };
-        streak.failures >= self.failures.saturating_mul(times)
-            && now >= streak.since + self.period * times
+impl Watch {
+    /// Of a record that has not failed alone.
+    pub(super) fn new(delays: Delays, now: Instant) -> Self {
+        Self { delays, not_before: now, worked: None, alone: None }
     }
+
+    /// It is about another record now, which may leave at once.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.not_before = now;
+        self.worked = None;
+        self.alone = None;
+    }
+
+    /// A request was delivered, and the sink has failed `failures` times until now. Says when the record had failed
+    /// last, if it has since the delivery before; counts it in the streak of its `lot`, if it counts.
+    pub(super) fn witness(&mut self, lot: &mut Lot, failures: u64) -> Option<Instant> {
+        let alone = self.alone.take()?;
+        if self.worked == Some(failures) {
+            lot.note(alone.streak.kind, alone.at);
+        }
+        Some(alone.at)
+    }
+
+    /// It fails with `kind`.
+    pub(super) fn note_alone(&mut self, kind: Kind, now: Instant) -> Streak {
+        let streak = Streak::after(self.alone.map(|alone| alone.streak), kind, now);
+        self.alone = Some(Alone { streak, at: now });
+        streak
+    }
+}
+
+/// Failures of a suspect without a delivery of another record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Alone {
+    pub(super) streak: Streak,
+    /// When the last one was.
+    pub(super) at: Instant,
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
     use super::*;
     use crate::delivery::tests::{batch_config, record, renderer, sink_config};
 
@@ -387,9 +434,11 @@ mod tests {
         assert_eq!(lot.note(Kind::Timeout, after(10)).failures, 1);
         let streak = lot.note(Kind::Timeout, after(70));
         assert_eq!((streak.failures, streak.since), (2, after(10)));
-        let proof = Proof { failures: 2, period: Duration::from_secs(40), needs_company: true };
-        assert!(proof.is_met(streak, true, after(70)));
-        assert!(!proof.is_met(streak, false, after(200)), "alone it takes twice as many");
-        assert!(!proof.is_met(streak, true, after(49)), "and long enough");
+        let (failures, period) = (NonZeroU32::new(2).unwrap(), Duration::from_secs(40));
+        let canary = config::Canary { failures, period };
+        assert!(streak.is_long(&canary, after(50)));
+        assert!(!streak.is_long(&canary, after(49)), "long enough");
+        let one = Streak { failures: 1, ..streak };
+        assert!(!one.is_long(&canary, after(70)), "and often enough");
     }
 }

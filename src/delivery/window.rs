@@ -308,7 +308,9 @@ impl Window {
         let Form::Ordered { lanes, .. } = &mut self.form else { return None };
         let lanes = lanes.iter_mut().filter(|(id, lane)| !lane.busy || held(id));
         let last = |lane: &Lane| lane.waiting.back().map(|waiting| waiting.record.number);
-        let (_, lane) = lanes.max_by_key(|(_, lane)| (held_first(lane), last(lane)))?;
+        // All of a lane may be bad: then the latest of any.
+        let is_first = |lane: &Lane| which == Overtaker::Nearest && held_first(lane);
+        let (_, lane) = lanes.max_by_key(|(_, lane)| (is_first(lane), last(lane)))?;
         let behind = lane.waiting.len().checked_sub(1)?;
         let canary = lane.waiting.remove(match which {
             Overtaker::Nearest => behind.min(usize::from(!lane.busy)),

@@ -1,13 +1,13 @@
 //! What was acknowledged is delivered, whatever is killed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::device::Device;
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::waypost::Waypost;
-use crate::support::{eventually, free_port};
+use crate::support::{PATIENCE, eventually, free_port, holds_within};
 
 /// SIGKILLs of each of the two campaigns; `WAYPOST_KILLS` asks for more.
 fn kills() -> u64 {
@@ -111,6 +111,15 @@ fn nothing_acknowledged_is_lost_when_waypost_is_killed_while_it_looks_for_poison
         gateway.launch();
     }
     let acknowledged = publishing.map(Device::stop);
+    // What comes after the last one tells whether the service fails, or that one.
+    let is_drained =
+        || gateway.metrics().get("waypost_queue_records", "sink=\"cloud\"") == Some(0.0);
+    let started = Instant::now();
+    while !holds_within(Duration::from_millis(200), is_drained) && started.elapsed() < PATIENCE {
+        let news = Device::start(port, "news", "t/news", 1, Duration::ZERO);
+        eventually("news", || news.acknowledged().len(), |acknowledged| *acknowledged == 1);
+        news.stop();
+    }
     gateway.drained("cloud");
     let mut poison = 0;
     for (device, acknowledged) in devices.iter().zip(acknowledged) {

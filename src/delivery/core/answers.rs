@@ -2,22 +2,18 @@
 
 use super::{
     Attempt, Burial, CANARY_REACH_MAX, Core, DeadLetterReason, Delays, Duration, Epoch, Flight,
-    Instant, Lot, Outcome, Proof, Role, SUSPECTS_BYTES_MAX, SUSPECTS_MAX, Suspect, Trouble, Turn,
-    Watch,
+    Instant, Lot, Outcome, RecordNumber, Role, SUSPECTS_BYTES_MAX, SUSPECTS_MAX, Suspect, Trouble,
+    Turn, Watch,
 };
 use crate::delivery::health::Standing;
-use crate::delivery::lot::Streak;
 use crate::delivery::outcome::Kind;
 use crate::delivery::retry::{Failed, Failure};
 
 /// Timeouts in a row after which a lot goes in halves.
 const TIMEOUTS_MAX: u32 = 2;
 
-/// Deliveries of records that the oldest lot holds back, one after each of its failures, that make it a suspect.
+/// Deliveries of records that the oldest one holds back, one after each of its failures, that find it guilty.
 const OVERTAKEN_TIMES: u32 = 3;
-
-/// How often it must fail again then.
-const OVERTAKEN_FAILURES: u32 = 2;
 
 impl Flight {
     pub(super) fn is_suspect(&self) -> bool {
@@ -65,16 +61,19 @@ impl Core {
         if let Some(sizes) = lot.delivered(answer.count) {
             self.size.learn(sizes);
         }
-        self.deliveries += 1;
         self.rejects = 0;
-        self.canaries_failed = 0;
+        if !matches!(role, Role::Overtaking) {
+            // More of those that the oldest one holds back are tried at once.
+            self.canaries_failed = 0;
+        }
         self.works(answer.epoch);
+        self.witness();
         match role {
             Role::Ordinary => {
                 self.size.delivered(answer.count);
                 // A part of what failed as a whole: the sink is well, and something of the rest is not.
                 if lot.is_narrowed() && lot.streak.is_some() && self.has_room_for_suspects() {
-                    self.suspect(lot, self.proof(), answer.now);
+                    self.suspect(lot, answer.now);
                 } else {
                     self.go_on(lot);
                 }
@@ -82,7 +81,7 @@ impl Core {
             Role::Suspect(watch) => self.suspect_goes_on(lot, watch, answer.now),
             Role::CanaryOfLot | Role::CanaryOfQueue => {
                 self.go_on(lot);
-                self.suspect_head(self.proof(), answer.now);
+                self.suspect_head(answer.now);
             }
             Role::Overtaking => self.head_was_overtaken(answer.now),
         }
@@ -163,9 +162,7 @@ impl Core {
                 lot.attempts += 1;
             }
             self.give_up_after_attempts(lot, &trouble, answer);
-            if !lot.is_empty() && self.is_left_alone(lot, streak, answer) {
-                self.give_up(lot, 1, DeadLetterReason::Poison, trouble.clone());
-            }
+            lot.trouble = Some(trouble.clone());
         }
         let after = match failure {
             Failure::Transient { after } => after,
@@ -175,31 +172,20 @@ impl Core {
         self.fails(failure, trouble, is_head, answer);
     }
 
-    /// Whether a record still fails, long after others overtook it, and there are no more to try.
-    fn is_left_alone(&self, lot: &Lot, streak: Streak, answer: &Answer) -> bool {
-        let Some(overtaken) = lot.overtaken.filter(|_| lot.len() == 1) else { return false };
-        streak.failures.saturating_sub(overtaken.failures) >= 2 * self.canary.failures.get()
-            && answer.now >= overtaken.at + 2 * self.canary.period
-            && self.may_bury()
-    }
-
     /// Keeps what was sent and failed together with the sink.
     fn put_back(&mut self, flight: Flight, after: Option<Duration>, answer: &Answer) {
-        let Flight { mut lot, role } = flight;
+        let Flight { lot, role } = flight;
         let is_canary = matches!(role, Role::CanaryOfLot | Role::CanaryOfQueue);
         self.canaries_failed += u32::from(is_canary);
         match role {
             Role::Ordinary | Role::CanaryOfLot => self.go_on(lot),
             Role::Suspect(mut watch) => {
-                lot.streak = None;
                 watch.not_before = answer.now + watch.delays.next(after);
                 self.keep_suspect(lot, watch);
             }
             Role::CanaryOfQueue | Role::Overtaking => {
                 if let Some(mut head) = self.retries.first_entry() {
-                    let head = head.get_mut();
-                    head.overtaken = None;
-                    head.overtakings_failed += u32::from(!is_canary);
+                    head.get_mut().note_not_overtaken(!is_canary);
                 }
                 self.window.free(&lot.lanes);
                 let numbers = lot.numbers().collect::<Vec<_>>();
@@ -260,18 +246,13 @@ impl Core {
 
 /// Suspects.
 impl Core {
-    fn proof(&self) -> Proof {
-        let config = self.canary;
-        Proof { failures: config.failures.get(), period: config.period, needs_company: true }
-    }
-
     /// Another record was delivered: the oldest lot has a fault of its own, unless it goes through now.
-    fn suspect_head(&mut self, proof: Proof, now: Instant) {
+    fn suspect_head(&mut self, now: Instant) {
         if self.has_room_for_suspects()
             && self.head_on_trial().is_some()
             && let Some((_, lot)) = self.retries.pop_first()
         {
-            self.suspect(lot, proof, now);
+            self.suspect(lot, now);
         }
     }
 
@@ -280,26 +261,59 @@ impl Core {
         self.suspects() < SUSPECTS_MAX && bytes.sum::<usize>() < SUSPECTS_BYTES_MAX
     }
 
-    /// A record was delivered that the oldest lot holds back: once may be chance, with a service that hardly works.
+    /// A record was delivered that the oldest one holds back, right after that had failed: once may be chance, with a
+    /// service that hardly works.
     fn head_was_overtaken(&mut self, now: Instant) {
+        let (is_stuck, may_bury) = (self.is_head_on_trial_long(now), self.may_bury());
         let Some(mut head) = self.retries.first_entry() else { return };
-        if head.get_mut().note_overtaken(now) >= OVERTAKEN_TIMES {
-            let (failures, period) = (OVERTAKEN_FAILURES, self.canary.period / 4);
-            self.suspect_head(Proof { failures, period, needs_company: false }, now);
+        if head.get_mut().note_overtaken() >= OVERTAKEN_TIMES && is_stuck && may_bury {
+            let mut lot = head.remove();
+            self.give_up_poison(&mut lot);
+            self.go_on(lot);
         }
     }
 
-    fn suspect(&mut self, mut lot: Lot, proof: Proof, now: Instant) {
+    /// A request was delivered: suspects that have failed since the last one was did so while the sink worked, as far
+    /// as can be known. One that is in flight now is not given up before it has failed once more.
+    fn witness(&mut self) {
+        self.failures_at_delivery = self.failures;
+        let (failures, canary) = (self.failures, self.canary);
+        for flight in self.in_flight.values_mut().take_while(|_| self.suspects_in_flight > 0) {
+            if let Role::Suspect(watch) = &mut flight.role {
+                watch.witness(&mut flight.lot, failures);
+            }
+        }
+        let is_guilty = |(first, Suspect { lot, watch }): (&RecordNumber, &mut Suspect)| {
+            let failed_at = watch.witness(lot, failures)?;
+            lot.streak.is_some_and(|it| it.is_long(&canary, failed_at)).then_some(*first)
+        };
+        let guilty: Vec<_> = self.suspects.iter_mut().filter_map(is_guilty).collect();
+        for first in guilty {
+            if self.may_bury()
+                && let Some(Suspect { mut lot, .. }) = self.suspects.remove(&first)
+            {
+                self.give_up_poison(&mut lot);
+                self.let_go(&lot);
+            }
+        }
+    }
+
+    /// Gives up a record that is alone in its lot.
+    fn give_up_poison(&mut self, lot: &mut Lot) {
+        assert_eq!(lot.len(), 1, "only one record can be guilty");
+        let trouble = lot.trouble.take().expect("a guilty record has failed");
+        self.give_up(lot, 1, DeadLetterReason::Poison, trouble);
+    }
+
+    fn suspect(&mut self, mut lot: Lot, now: Instant) {
         lot.streak = None;
         let size = lot.last_size().filter(|size| *size > 1 && !lot.is_narrowed());
         if let Some(size) = size.filter(|size| !self.size.is_too_large(*size)) {
             lot.narrow(size);
         }
         let delays = Delays::new(&self.retry, self.canary.period / 4);
-        let (deliveries, failures) = (self.deliveries, self.failures);
-        let watch = Watch { delays, not_before: now, proof, deliveries, failures };
         self.shut.extend(&lot.lanes);
-        self.keep_suspect(lot, watch);
+        self.keep_suspect(lot, Watch::new(delays, now));
         // What waits behind it would only fill the window.
         self.give_back_waiting();
     }
@@ -314,7 +328,7 @@ impl Core {
             self.let_go(&lot);
         } else if lot.is_narrowed() {
             lot.streak = None;
-            watch.not_before = now;
+            watch.begin_anew(now);
             self.keep_suspect(lot, watch);
         } else {
             lot.streak = None;
@@ -343,39 +357,40 @@ impl Core {
         if lot.len() > 1 {
             self.give_back_rest(&mut lot);
         }
-        if std::mem::replace(&mut watch.failures, self.failures) != self.failures {
-            // What it failed with may have been the sink's fault.
-            lot.streak = None;
-        }
         self.give_up_after_attempts(&mut lot, &trouble, answer);
+        if lot.is_empty() {
+            self.let_go(&lot);
+            return;
+        }
         let after = match failure {
             Failure::Transient { after } => after,
             Failure::Lasting => None,
         };
         // A service that asks to wait blames nothing on the record.
-        let is_blamed = after.is_none() && trouble.kind != Kind::Status(429);
-        if !lot.is_empty() && is_blamed {
-            let streak = lot.note(trouble.kind, answer.now);
-            let has_company = self.deliveries > watch.deliveries;
-            let needs_witness = !has_company && self.skipped_from.is_some();
-            if watch.proof.is_met(streak, has_company || needs_witness, answer.now)
+        if after.is_none() && trouble.kind != Kind::Status(429) {
+            if lot.streak.is_some_and(|streak| streak.is_long(&self.canary, answer.now))
                 && self.may_bury()
             {
-                if watch.proof.needs_company && needs_witness {
-                    // Nothing but what it holds back could tell whether the sink works.
-                    self.reopen(&lot.lanes.clone());
-                    self.go_on(lot);
-                    self.fails(failure, trouble, true, answer);
-                    return;
-                }
-                self.give_up(&mut lot, 1, DeadLetterReason::Poison, trouble);
+                // Another record was delivered after the last failure that counts, while it was tried once more.
+                lot.trouble = Some(trouble);
+                self.give_up_poison(&mut lot);
+                self.let_go(&lot);
+                return;
             }
+            let streak = watch.note_alone(trouble.kind, answer.now);
+            if self.skipped_from.is_some() && streak.is_long(&self.canary, answer.now) {
+                // Nothing but what it holds back could tell whether the sink works.
+                lot.streak = Some(streak);
+                lot.trouble = Some(trouble.clone());
+                self.reopen(&lot.lanes.clone());
+                self.go_on(lot);
+                self.fails(failure, trouble, true, answer);
+                return;
+            }
+        } else {
+            watch.worked = None;
         }
-        if lot.is_empty() {
-            self.let_go(&lot);
-            return;
-        }
-        watch.deliveries = self.deliveries;
+        lot.trouble = Some(trouble);
         watch.not_before = answer.now + watch.delays.next(after);
         self.keep_suspect(lot, watch);
     }

@@ -4,7 +4,7 @@ use super::{
     Attempt, Batch, CANARY_REACH_MAX, Core, Flight, Instant, LaneId, Lot, Role, StoredRecord, Turn,
 };
 use crate::delivery::batch;
-use crate::delivery::lot::{Streak, Watch};
+use crate::delivery::lot::{Suspect, Watch};
 use crate::delivery::window::Overtaker;
 use std::sync::Arc;
 
@@ -47,9 +47,11 @@ impl Core {
             let (first, _) =
                 self.suspects.iter().find(|(_, suspect)| suspect.watch.not_before == due)?;
             let first = *first;
-            let suspect = self.suspects.remove(&first)?;
-            if let Some(lot) = self.without_expired(suspect.lot, now) {
-                return Some((lot, suspect.watch));
+            let Suspect { lot, mut watch } = self.suspects.remove(&first)?;
+            let works = self.failures == self.failures_at_delivery;
+            watch.worked = works.then_some(self.failures);
+            if let Some(lot) = self.without_expired(lot, now) {
+                return Some((lot, watch));
             }
         }
     }
@@ -183,13 +185,15 @@ impl Core {
     /// those that break no order had their turns.
     pub(super) fn is_head_stuck(&self, now: Instant) -> bool {
         let has_others = self.retries.len() > 1 || self.window.ready().records > 0;
-        let failures = self.canary.failures.get();
-        let is_long = |streak: Streak| {
-            streak.failures >= failures && now >= streak.since + self.canary.period
-        };
+        (!has_others || self.canaries_failed >= self.canary.failures.get())
+            && self.is_head_on_trial_long(now)
+    }
+
+    /// Whether the oldest lot is one record that has failed as often and as long as the config says.
+    pub(super) fn is_head_on_trial_long(&self, now: Instant) -> bool {
         let head = self.head_on_trial().filter(|head| head.len() == 1);
-        (!has_others || self.canaries_failed >= failures)
-            && head.and_then(|head| head.streak).is_some_and(is_long)
+        let streak = head.and_then(|head| head.streak);
+        streak.is_some_and(|streak| streak.is_long(&self.canary, now))
     }
 
     /// There is no other record to try: a part of the oldest lot is one.

@@ -10,10 +10,15 @@ use simulation::{Fault, Simulation};
 
 const ORDERS: [Order; 3] = [Order::Key, Order::Sink, Order::None];
 
+/// Seeds of each of the two campaigns; `WAYPOST_TEST_SEEDS` asks for more.
+fn seeds() -> u64 {
+    std::env::var("WAYPOST_TEST_SEEDS").map_or(300, |count| count.parse().unwrap())
+}
+
 #[test]
 fn under_random_faults_every_record_arrives_in_order_and_nothing_is_sent_beside_a_probe() {
-    let mut given_up = 0;
-    for seed in 0..300_u64 {
+    let mut given_up = 0_u64;
+    for seed in 0..seeds() {
         let order = ORDERS[usize::try_from(seed % 3).unwrap()];
         let records_max = [1, 3, 7][usize::try_from(seed / 3 % 3).unwrap()];
         println!("seed {seed}: {order:?}, batches of {records_max}");
@@ -36,10 +41,11 @@ fn under_random_faults_every_record_arrives_in_order_and_nothing_is_sent_beside_
             }
         }
         assert!(simulation.queue.marked.is_empty(), "{:?}", simulation.queue.marked);
-        given_up += simulation.given_up.len();
+        given_up += u64::try_from(simulation.given_up.len()).unwrap();
     }
-    // Of 60,000. A service that fails 95 times of a hundred at random looks like poison now and then.
-    assert!(given_up <= 3, "{given_up} were given up");
+    // Of 200 for each seed. A service that fails 95 times of a hundred at random looks like poison now and then.
+    println!("{given_up} were given up");
+    assert!(given_up <= seeds() / 100, "{given_up} were given up");
 }
 
 #[test]

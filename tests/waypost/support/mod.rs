@@ -42,6 +42,18 @@ pub fn eventually<T: std::fmt::Debug>(
     }
 }
 
+/// Whether `condition` holds at a moment within `period` from now.
+pub fn holds_within(period: Duration, condition: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while !condition() {
+        if started.elapsed() > period {
+            return false;
+        }
+        pause();
+    }
+    true
+}
+
 /// Between two looks at a condition.
 #[expect(
     clippy::disallowed_methods,

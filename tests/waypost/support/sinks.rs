@@ -1,7 +1,7 @@
 //! Many sinks in one gateway, with one service behind them: each gets every message, under a path of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::device::Device;
 use super::http::{Request, Server};
 use super::metrics::Metrics;
 use super::waypost::Waypost;
-use super::{eventually, free_port};
+use super::{PATIENCE, eventually, free_port, holds_within};
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,22 @@ impl Sinks {
         let metrics = eventually("all queues are empty", scrape, is_empty);
         metrics.assert_conservation();
         metrics
+    }
+
+    /// As [`Self::drained`], with a message of a device `news` now and then: only what comes after the last record of a
+    /// queue tells whether the service fails, or that record.
+    #[track_caller]
+    pub fn drained_with_news(&self) -> Metrics {
+        let started = Instant::now();
+        let is_drained = || {
+            let metrics = self.gateway.metrics();
+            metrics.series("waypost_queue_records").values().all(|queued| *queued == 0.0)
+        };
+        while !holds_within(Duration::from_millis(1500), is_drained) && started.elapsed() < PATIENCE
+        {
+            self.publish(&[("news", 1)]);
+        }
+        self.drained()
     }
 
     /// `status --json`, by sink.

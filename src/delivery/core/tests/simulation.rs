@@ -268,6 +268,22 @@ impl Simulation {
         self.now - start
     }
 
+    /// Steps until nothing of what is there waits, with a new record now and then, which tells a service that works
+    /// from one that does not; and until these are delivered. Says how many there were.
+    #[track_caller]
+    pub(super) fn drain_with_news(&mut self) -> usize {
+        const NEWS_MAX: usize = 2000;
+        let last = RecordNumber(self.queue.appended);
+        let mut news = 0;
+        while self.queue.unsettled.range(..last).next().is_some() && news < NEWS_MAX {
+            self.run_for(Duration::from_millis(200));
+            self.append(1, 1);
+            news += 1;
+        }
+        self.drain();
+        news
+    }
+
     /// Steps for some time.
     pub(super) fn run_for(&mut self, period: Duration) {
         let until = self.now + period;
