@@ -252,3 +252,26 @@ fn the_config_of_the_package_is_the_one_of_init_but_for_where_things_are() {
         # What `waypost status` and other commands talk to: members of the group `waypost` may.
         admin_socket = "/run/waypost/admin.sock""##]].assert_eq(&differs(&packaged, &starter));
 }
+
+#[test]
+fn the_package_has_the_program_its_unit_and_its_config_and_all_its_files_are_there() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(manifest.join("Cargo.toml")).unwrap();
+    let package: toml::Table = toml::from_str(&text).unwrap();
+    let package = &package["package"]["metadata"]["deb"];
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let assets = package["assets"].as_array().unwrap();
+    let assets: Vec<_> = assets.iter().map(|asset| (text(&asset[0]), text(&asset[1]))).collect();
+    for (from, _) in &assets {
+        // What is built, and a pattern.
+        let is_there = from.starts_with("target/") || manifest.join(from).exists();
+        assert!(is_there || from.contains('*'), "{from} is not there");
+    }
+    let has = |from: &str, to: &str| assets.contains(&(from.to_owned(), to.to_owned()));
+    assert!(has("target/release/waypost", "usr/bin/"), "{assets:?}");
+    assert!(has("deploy/debian/waypost.toml", "etc/waypost/"), "{assets:?}");
+    let unit = text(&package["systemd-units"]["unit-name"]) + ".service";
+    let units = manifest.join(text(&package["systemd-units"]["unit-scripts"]));
+    assert!(units.join(&unit).exists(), "{unit} is not there");
+    assert!(manifest.join(text(&package["maintainer-scripts"])).join("postinst").exists());
+}
