@@ -8,6 +8,7 @@ use super::client::{
     BOTH, Device, Login, PATIENCE, Packet, Seen, Version, WATCH, answer, packet, puback, publish,
 };
 use super::{Running, config};
+use crate::event::{EventKind, What};
 use crate::source::broker::acks::PROMISES_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +98,21 @@ async fn a_refused_message_between_others_is_the_only_one_refused() {
     assert_eq!(device.see(PATIENCE).await, puback(1));
     assert_eq!(device.see(PATIENCE).await, Seen::Closed, "nothing behind it is acknowledged");
     assert_eq!(broker.problems(crate::source::Problem::NotStored), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_hung_up_on_is_told_of_with_the_reason() {
+    let mut broker = Running::telling(&[EventKind::ClientDisconnected]).await;
+    let mut device = Device::connect(broker.address, Login::new(Version::V311, "d")).await;
+    device.publish("t/1", 1, 1, b"hello").await;
+    broker.next().await.custody.refuse();
+    assert_eq!(device.see(PATIENCE).await, Seen::Closed);
+    let end = broker.next().await.event;
+    let What::Other(end) = &end.what else { panic!("{end:?}") };
+    assert_eq!(
+        (end.kind(), end.text("reason")),
+        (EventKind::ClientDisconnected, Some("quota_exceeded"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,23 @@ impl Running {
 
     async fn with(config: BrokerSource, subscriptions: &[&str]) -> Self {
         let (context, incoming) = context(subscriptions);
+        Self::serve(config, context, incoming).await
+    }
+
+    /// Open to everybody, every message and these kinds of event wanted.
+    async fn telling(kinds: &[EventKind]) -> Self {
+        let (mut context, incoming) = context(&["#"]);
+        let mut wanted = context.wanted.borrow().clone();
+        wanted.kinds.extend(kinds);
+        context.wanted = tokio::sync::watch::Sender::new(wanted).subscribe();
+        Self::serve(config(), context, incoming).await
+    }
+
+    async fn serve(
+        config: BrokerSource,
+        context: SourceContext,
+        incoming: mpsc::Receiver<Incoming>,
+    ) -> Self {
         let broker = Broker::bind(context.clone(), &config).await.unwrap();
         let (address, inner) = (broker.addresses()[0], broker.inner_address());
         let task = tokio::spawn(broker.run());
