@@ -25,13 +25,16 @@ fn assert_ids_are_stable(service: &Server) {
     }
 }
 
-fn webhook(service: &Server) -> String {
+fn webhook(service: &Server, batch: u64) -> String {
     format!(
         "[webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"{}\"\n\
-         batch = {{ max_records = 20, linger = \"20ms\" }}\nretry = {{ initial = \"50ms\", max = \"200ms\" }}\n",
+         batch = {{ max_records = {batch}, linger = \"20ms\" }}\nretry = {{ initial = \"50ms\", max = \"200ms\" }}\n",
         service.url()
     )
 }
+
+/// Records of a batch in a campaign: what a busy machine left lying is delivered soon, however many kills there were.
+const CAMPAIGN_BATCH: u64 = 500;
 
 /// Kills the gateway at random moments while a device publishes through `port`.
 fn kill_campaign(mut gateway: Waypost, port: u16, service: &Server) {
@@ -63,7 +66,7 @@ fn nothing_acknowledged_by_the_embedded_broker_is_lost_when_waypost_is_killed() 
     let port = free_port();
     let source =
         format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
-    let gateway = Waypost::start(&(source + &webhook(&service)));
+    let gateway = Waypost::start(&(source + &webhook(&service, CAMPAIGN_BATCH)));
     kill_campaign(gateway, port, &service);
 }
 
@@ -72,7 +75,7 @@ fn nothing_acknowledged_by_mosquitto_is_lost_when_waypost_is_killed() {
     let broker = Mosquitto::start("");
     let service = Server::start();
     let source = format!("[sources.local]\ntype = \"mqtt\"\nurl = \"{}\"\n\n", broker.url());
-    let gateway = Waypost::start(&(source + &webhook(&service)));
+    let gateway = Waypost::start(&(source + &webhook(&service, CAMPAIGN_BATCH)));
     gateway.until("waypost_source_connected", "source=\"local\"", |connected| connected == 1.0);
     kill_campaign(gateway, broker.port, &service);
 }
@@ -97,7 +100,7 @@ fn nothing_acknowledged_is_lost_when_waypost_is_killed_while_it_looks_for_poison
     let port = free_port();
     let source =
         format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
-    let sink = webhook(&service) + "canary = { failures = 2, period = \"200ms\" }\n";
+    let sink = webhook(&service, 20) + "canary = { failures = 2, period = \"200ms\" }\n";
     let mut gateway = Waypost::start(&(source + &sink));
     let devices = ["d1", "d2", "d3"];
     let start =
@@ -143,7 +146,7 @@ fn a_backlog_survives_kills_and_is_delivered_with_the_same_ids() {
     let port = free_port();
     let source =
         format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
-    let mut gateway = Waypost::start(&(source + &webhook(&service)));
+    let mut gateway = Waypost::start(&(source + &webhook(&service, 20)));
     let device = Device::start(port, "d1", "t/1", 300, Duration::ZERO);
     eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 300);
     device.stop();
@@ -186,7 +189,7 @@ fn sigterm_ends_it_within_a_second_with_a_backlog_and_a_hanging_receiver() {
     let port = free_port();
     let source =
         format!("[sources.devices]\ntype = \"broker\"\nlisten = [\"127.0.0.1:{port}\"]\n\n");
-    let mut gateway = Waypost::start(&(source + &webhook(&service)));
+    let mut gateway = Waypost::start(&(source + &webhook(&service, 20)));
     let device = Device::start(port, "d1", "t/1", 500, Duration::ZERO);
     eventually("all acknowledged", || device.acknowledged().len(), |count| *count == 500);
     device.stop();
