@@ -295,7 +295,7 @@ fn matches_topic(topic: &Value, filter: &Value) -> Result<bool, RunError> {
         (Value::Text(_), _) | (Value::Null | Value::Bool(_), Value::Text(_)) => Ok(value.to_text()),
         _ => Err(wrong(value)),
     };
-    if topic.is_undefined() || filter.is_undefined() {
+    if topic.is_undefined() != filter.is_undefined() {
         return Ok(false);
     }
     let (topic, filter) = (text(topic, filter)?, text(filter, topic)?);

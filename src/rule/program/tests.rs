@@ -147,6 +147,8 @@ fn what_a_condition_may_be() {
         ("n in (1.0)", Some(false)),
         ("n in (0, 1)", Some(true)),
         ("ok =~ ok", None),
+        ("nosuch =~ nosuch", None),
+        ("topic =~ nosuch", Some(false)),
         ("ok =~ 'true'", Some(true)),
         ("n = '1'", Some(true)),
         ("is_null(nosuch)", Some(true)),
