@@ -26,7 +26,7 @@ pub use columns::EventColumns;
 use self::index::TopicIndex;
 use self::program::{Input, Outcome, Program};
 use self::run::RunError;
-use self::value::Value;
+use self::value::Map;
 use crate::event::{Event, EventKind, Subject, What};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::topic::{TopicFilter, levels_match};
@@ -144,8 +144,8 @@ impl Match<'_> {
             Outcome::Event => Selection::Event,
             Outcome::Outputs(outputs) if outputs.is_empty() => Selection::Nothing,
             Outcome::Outputs(outputs) => {
-                let json = |output| Bytes::from(Value::map(output).to_json());
-                Selection::Outputs(outputs.into_iter().map(json).collect())
+                let json = |output: &Map| Bytes::from(output.to_json());
+                Selection::Outputs(outputs.iter().map(json).collect())
             }
         })
     }

@@ -31,6 +31,8 @@ impl Columns for Map {
 /// One event for all the rules that it is given to.
 pub struct Input<'event> {
     columns: &'event dyn Columns,
+    /// The column that rules ask for most.
+    column_payload: OnceCell<Option<Value>>,
     /// The first text that was looked into, which is the payload for all but odd rules.
     payload: OnceCell<Payload>,
     /// What programs that several rules have made of it.
@@ -57,7 +59,12 @@ impl<'event> Input<'event> {
     /// Nothing is read or parsed yet.
     #[must_use]
     pub fn new(columns: &'event dyn Columns) -> Self {
-        Self { columns, payload: OnceCell::new(), answers: RefCell::default() }
+        Self {
+            columns,
+            column_payload: OnceCell::new(),
+            payload: OnceCell::new(),
+            answers: RefCell::default(),
+        }
     }
 
     /// What a program makes of the event, which is asked for once however often it is wanted.
@@ -77,6 +84,9 @@ impl<'event> Input<'event> {
 
     /// A column, undefined where there is none.
     pub(super) fn column(&self, name: &[u8]) -> Option<Value> {
+        if name == b"payload" {
+            return self.column_payload.get_or_init(|| self.columns.column(name)).clone();
+        }
         self.columns.column(name)
     }
 

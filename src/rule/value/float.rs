@@ -1,15 +1,25 @@
 //! Floats as Erlang prints them.
 
+use std::io::Write as _;
+
 const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
 
 /// The fewest digits that read as the same float, with an exponent only where that takes fewer characters, and always
 /// from 2^53 on: `21.5`, `100.0`, `1.0e3`.
 #[must_use]
 pub fn shortest(number: f64) -> String {
+    let mut text = Vec::with_capacity(24);
+    write_shortest(number, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// As [`shortest`], at the end of `out`.
+pub(super) fn write_shortest(number: f64, out: &mut Vec<u8>) {
     let size = number.abs();
     // Neither zeros in front nor behind could make an exponent shorter; most numbers of devices are such.
     if (0.01..TWO_TO_53).contains(&size) && (size < 100.0 || size.fract() != 0.0) {
-        return format!("{number:?}");
+        write!(out, "{number:?}").expect("memory takes all");
+        return;
     }
     let scientific = format!("{size:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -33,5 +43,6 @@ pub fn shortest(number: f64) -> String {
     } else {
         Some(plain()).filter(|plain| plain.len() <= with_exponent.len()).unwrap_or(with_exponent)
     };
-    if number.is_sign_negative() { format!("-{body}") } else { body }
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    write!(out, "{sign}{body}").expect("memory takes all");
 }

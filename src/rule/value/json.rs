@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::float::shortest;
+use super::float::write_shortest;
 use super::{Integer, Map, Value};
 
 /// Deepest nesting that is read or made.
@@ -48,7 +48,7 @@ impl Value {
             Self::Bool(true) => out.extend_from_slice(b"true"),
             Self::Bool(false) => out.extend_from_slice(b"false"),
             Self::Int(number) => write!(out, "{number}").expect("memory takes all"),
-            Self::Float(number) => out.extend_from_slice(shortest(*number).as_bytes()),
+            Self::Float(number) => write_shortest(*number, out),
             Self::Text(text) => write_text(text, out),
             Self::Array(elements) => {
                 out.push(b'[');
@@ -74,7 +74,7 @@ impl Value {
 }
 
 /// Writes an object at the end of `out`.
-fn write_map(map: &Map, out: &mut Vec<u8>) {
+pub(super) fn write_map(map: &Map, out: &mut Vec<u8>) {
     out.push(b'{');
     for (place, (key, value)) in map.iter().enumerate() {
         if place > 0 {
@@ -107,11 +107,9 @@ pub fn write_text(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(plain) =
-        text.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'))
-    {
-        let (before, rest) = text.split_at(plain);
-        out.extend_from_slice(before);
+    loop {
+        let (plain, rest) = text.split_at(plain_length(text));
+        out.extend_from_slice(plain);
         let Some((special, rest)) = rest.split_first() else { return };
         match special {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -125,7 +123,26 @@ fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
         }
         text = rest;
     }
-    out.extend_from_slice(text);
+}
+
+/// What ends the plain part of a text: `"`, `\\` and control characters.
+#[expect(clippy::indexing_slicing, reason = "out of bounds would not compile")]
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        special[control] = true;
+        control += 1;
+    }
+    special[0x22] = true; // "
+    special[0x5c] = true; // \
+    special
+};
+
+/// Bytes in front of the first special one.
+pub(super) fn plain_length(text: &[u8]) -> usize {
+    let special = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(true);
+    text.iter().position(special).unwrap_or(text.len())
 }
 
 /// Where reading stands in a text.
@@ -212,7 +229,7 @@ impl Reader<'_> {
         self.take(b'"')?;
         let start = self.position;
         let rest = self.text.get(start..)?;
-        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < 0x20)?;
+        let stop = plain_length(rest);
         self.position = start + stop;
         if self.take(b'"').is_some() {
             return Some(self.text.slice(start..start + stop));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Value;
+use super::json::write_map;
 
 /// The keys and values of an object, sorted by key as Erlang sorts them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,6 +74,14 @@ impl Map {
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Value)> {
         self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// The JSON of the object.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        write_map(self, &mut out);
+        out
     }
 
     /// As [`Value::weight_up_to`].

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::json::Reader;
+use super::json::{Reader, plain_length};
 use super::{JSON_DEPTH_MAX, Value};
 
 /// The members of a JSON object: where their keys and values stand. All of the text is JSON.
@@ -122,8 +122,7 @@ impl Reader<'_> {
         let start = self.position;
         self.take(b'"')?;
         let rest = self.text.get(self.position..)?;
-        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < 0x20)?;
-        self.position += stop;
+        self.position += plain_length(rest);
         if self.take(b'"').is_some() {
             return Some(false);
         }

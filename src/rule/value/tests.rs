@@ -3,6 +3,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::json::plain_length;
 use super::{Index, Integer, Map, Members, Value, number_in};
 
 fn json(text: &str) -> Value {
@@ -12,6 +13,23 @@ fn json(text: &str) -> Value {
 
 fn written(value: &Value) -> String {
     String::from_utf8(value.to_json()).unwrap()
+}
+
+#[test]
+fn what_ends_the_plain_part_of_a_text_is_found_wherever_it_stands() {
+    for special in 0..=u8::MAX {
+        let ends = special < 0x20 || matches!(special, b'"' | b'\\');
+        for length in 1..20 {
+            for place in 0..length {
+                for other in [b' ', b'!', b'#', b'[', 0x7f, 0x80, 0xff] {
+                    let mut text = vec![other; length];
+                    text[place] = special;
+                    let expected = if ends { place } else { length };
+                    assert_eq!(plain_length(&text), expected, "{special} at {place} of {length}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
