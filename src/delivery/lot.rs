@@ -258,6 +258,11 @@ impl Lot {
         times
     }
 
+    /// Whether a record that it holds back was delivered, and none tried in vain since.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.overtaken.is_some()
+    }
+
     /// Another record was tried that was not delivered; one that it holds back where it `would_overtake`.
     pub(super) fn note_not_overtaken(&mut self, would_overtake: bool) {
         self.overtaken = None;

@@ -1,7 +1,7 @@
 //! What leaves next.
 
 use super::{
-    Attempt, Batch, CANARY_REACH_MAX, Core, Flight, Instant, LaneId, Lot, Role, StoredRecord, Turn,
+    Attempt, BTreeSet, Batch, CANARY_REACH_MAX, Core, Flight, Instant, LaneId, Lot, Role, Turn,
 };
 use crate::delivery::batch;
 use crate::delivery::lot::{Suspect, Watch};
@@ -79,6 +79,12 @@ impl Core {
         }
         let is_due = self.pace.may_leave(0, now);
         if self.turn == Turn::Canary {
+            // One delivery after each failure, without another failure in between, is what tells.
+            if self.is_head_overtaken(now)
+                && let Some(probe) = self.overtaking()
+            {
+                return Some(probe);
+            }
             if is_due
                 && !self.is_head_to_be_narrowed()
                 && let Some(canary) = self.canary(now)
@@ -92,10 +98,9 @@ impl Core {
             // Right after the oldest lot has failed once more: the sink has hardly had the time to recover in between, so
             // that the lot is guilty if this one is delivered. It overtakes the others only then.
             if self.is_head_stuck(now)
-                && let Some(record) = self.overtaking()
+                && let Some(probe) = self.overtaking()
             {
-                self.give_back_waiting();
-                return Some((Lot::new(vec![record], Vec::new(), None), Role::Overtaking));
+                return Some(probe);
             }
         }
         if !is_due {
@@ -156,17 +161,20 @@ impl Core {
 
     /// A record that the oldest lot or a suspect holds back; where every other one that was tried failed as well, that
     /// any lot holds back.
-    fn overtaking(&mut self) -> Option<Arc<StoredRecord>> {
+    fn overtaking(&mut self) -> Option<(Lot, Role)> {
         let (_, head) = self.retries.first_key_value()?;
-        let (lanes, shut) = (&head.lanes, &self.shut);
-        let which = match (head.overtakings_failed + 1) % LATEST_EVERY {
-            0 => Overtaker::Latest,
-            _ => Overtaker::Nearest,
+        let (which, holders) = match (head.overtakings_failed + 1) % LATEST_EVERY {
+            0 => (Overtaker::Latest, self.retries.len()),
+            _ => (Overtaker::Nearest, 1),
         };
-        let no_suspect_flies = self.suspects_in_flight == 0;
+        let lanes: BTreeSet<_> =
+            self.retries.values().take(holders).flat_map(|it| &it.lanes).collect();
+        let (shut, no_suspect_flies) = (&self.shut, self.suspects_in_flight == 0);
         let is_held =
             |lane: &LaneId| lanes.contains(lane) || (no_suspect_flies && shut.contains(lane));
-        self.window.take_overtaking(which, is_held)
+        let record = self.window.take_overtaking(which, is_held)?;
+        self.give_back_waiting();
+        Some((Lot::new(vec![record], Vec::new(), None), Role::Overtaking))
     }
 
     /// The oldest lot, where it failed in a way that may be its own fault.
@@ -187,6 +195,13 @@ impl Core {
         let has_others = self.retries.len() > 1 || self.window.ready().records > 0;
         (!has_others || self.canaries_failed >= self.canary.failures.get())
             && self.is_head_on_trial_long(now)
+    }
+
+    /// Whether the oldest lot is such a record, and the last other one that was tried was one that it holds back, and
+    /// delivered.
+    fn is_head_overtaken(&self, now: Instant) -> bool {
+        let head = self.retries.first_key_value();
+        head.is_some_and(|(_, head)| head.is_overtaken()) && self.is_head_on_trial_long(now)
     }
 
     /// Whether the oldest lot is one record that has failed as often and as long as the config says.
