@@ -64,6 +64,16 @@ pub fn version_in_words(session: &rustls::ClientConnection) -> &'static str {
     }
 }
 
+/// Whether a server shows the certificate of an authority as its own. The library has no variant of its own for it.
+#[must_use]
+pub fn is_of_authority(why: &CertificateError) -> bool {
+    matches!(why, CertificateError::Other(other) if other.0.to_string() == "CaUsedAsEndEntity")
+}
+
+/// What to do then, after what is wrong.
+pub const OF_AUTHORITY: &str = "is that of an authority (`openssl req -x509` makes such): give the server one of its own, \
+                                with CA:FALSE, issued by that authority";
+
 /// When the first certificate of a PEM file expires, in seconds since 1970; `None` when that cannot be said. Reads the file:
 /// call it where blocking is allowed.
 #[must_use]

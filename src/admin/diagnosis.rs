@@ -74,8 +74,13 @@ fn of_source(about: &mut About<'_>, source: &SourceStatus, uptime_seconds: u64) 
     match (source.state.as_str(), &source.detail) {
         ("connected" | "stopped", _) => {}
         ("connecting", _) if source.since_seconds < SETTLED_SECONDS => {}
-        (state, Some(why)) => about.wrong(format!("{state} for {since}: {why}"), None),
-        (state, None) => about.wrong(format!("{state} for {since}"), None),
+        (state, why) => {
+            let why = why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            // Who listens is not dialled.
+            let advice =
+                (source.kind == "mqtt" && state != "degraded").then(|| step_by_step(about.name));
+            about.wrong(format!("{state} for {since}{why}"), advice);
+        }
     }
     if source.dropped > 0 {
         let what = format!(
@@ -230,7 +235,7 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
     match sink.state.as_str() {
         "retrying" => about.wrong(
             format!("{}: {why}; {attempts} attempts in {since}, {next}; {waits}", sink.url),
-            None,
+            Some(step_by_step(name)),
         ),
         "suspended" => about.wrong(
             format!(
@@ -243,6 +248,10 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
         ),
         _ => {}
     }
+}
+
+fn step_by_step(name: &str) -> String {
+    format!("where exactly: `waypost probe {name}`")
 }
 
 fn of_certificate(notes: &mut Vec<Note>, certificate: &CertificateStatus) {

@@ -9,6 +9,7 @@ mod confirm;
 mod dead_letter;
 mod demo;
 mod events;
+mod fold;
 mod given;
 mod graph;
 mod hash_password;
@@ -260,9 +261,12 @@ fn say(line: &impl ToString) {
     write_line(&mut io::stdout().lock(), line);
 }
 
-/// Writes a line to standard error.
+/// Writes lines to standard error, as a terminal shows them best.
 fn tell(line: &impl ToString) {
-    write_line(&mut io::stderr().lock(), line);
+    const INDENT: usize = 2;
+    let mut out = io::stderr().lock();
+    let columns = fold::columns(&out);
+    write_line(&mut out, &fold::folded(&line.to_string(), columns, INDENT));
 }
 
 fn write_line(to: &mut impl io::Write, line: &impl ToString) {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::table::brief;
-use super::{Failure, SocketArguments, runtime, tell};
+use super::{Failure, SocketArguments, fold, runtime, tell};
 use crate::admin::tail::TailQuery;
 use crate::admin::{SourceStatus, Status, client};
 use crate::clock::UnixMillis;
@@ -76,8 +76,7 @@ fn not_connected(status: &Status) -> Option<String> {
 /// What fits on a line of the terminal; a file or a pipe takes everything.
 fn columns() -> usize {
     const LEAST: usize = 40;
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.map_or(usize::MAX, |size| usize::from(size.ws_col).max(LEAST))
+    fold::columns(io::stdout()).max(LEAST)
 }
 
 /// One line, in most cases. What is of any length comes last, so that it is what is cut.

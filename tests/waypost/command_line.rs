@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use expect_test::{Expect, expect};
 
 use crate::support::http::Server;
+use crate::support::terminal::at_a_terminal;
 use crate::support::waypost::{Waypost, command, hash_password};
 use crate::support::{eventually, free_port};
 
@@ -168,6 +169,26 @@ fn a_second_process_on_the_same_data_directory_is_refused_and_told_who_holds_it(
         --- stderr
         error: cannot open the store: the data directory DATA is in use by process PID (waypost run --config CONFIG)
     "#]].assert_eq(&said);
+}
+
+#[test]
+fn on_a_terminal_no_word_is_cut_in_two_and_what_is_quoted_stays_whole() {
+    let gateway = Waypost::prepare(
+        "[sources.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:1\"\npassword = \"wrong\"\nusername = \"a\"\n\n\
+         [webhooks.cloud]\ntopics = [\"t/#\"]\nurl = \"http://127.0.0.1:1\"\n",
+    );
+    for command in ["check", "probe"] {
+        let waypost = env!("CARGO_BIN_EXE_waypost");
+        let config = gateway.config_path().display().to_string();
+        let line = format!("stty cols 80; '{waypost}' {command} --config {config}");
+        let (seen, _) = at_a_terminal(&line, "");
+        let whole = gateway.run(&[command]);
+        let whole = String::from_utf8_lossy(&whole.stderr) + String::from_utf8_lossy(&whole.stdout);
+        assert!(whole.lines().any(|line| line.chars().count() > 80), "{whole}");
+        assert!(seen.lines().all(|line| line.chars().count() <= 80), "{seen}");
+        let words = |text: &str| text.split_whitespace().count();
+        assert_eq!(words(&seen), words(&whole), "{seen}");
+    }
 }
 
 #[test]

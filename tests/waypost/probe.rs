@@ -192,6 +192,8 @@ fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
     let certificates = Certificates::new();
     certificates.issue("127.0.0.1");
     let encrypted = Server::start_tls(certificates.server("127.0.0.1", false));
+    certificates.issue_authority("authority");
+    let authority = Server::start_tls(certificates.server("authority", false));
     let refusing = Server::scripted(|_| Reply::Status(401));
     let portal = Server::scripted(|_| {
         Reply::With(302, vec!["location: http://portal.example/login?id=1".to_owned()])
@@ -213,6 +215,7 @@ fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
             webhook("f-plain", &format!("https://127.0.0.1:{}", missing.port)),
             webhook("g-post", &post_only.url()),
             webhook("h-missing", &format!("{}/nothing", missing.url())),
+            webhook("i-authority", &authority.url()),
         ]
         .concat(),
     );
@@ -224,6 +227,7 @@ fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
         (refusing.port, "REFUSING"),
         (portal.port, "PORTAL"),
         (encrypted.port, "ENCRYPTED"),
+        (authority.port, "AUTHORITY"),
         (post_only.port, "POST"),
         (missing.port, "MISSING"),
     ];
@@ -262,8 +266,12 @@ fn what_is_wrong_with_a_service_is_told_with_what_to_do() {
         sink h-missing: http://127.0.0.1:MISSING/nothing
           ok      tcp        TIME  127.0.0.1:MISSING
           unsure  http       TIME  HEAD answers 404 (Not Found): nothing is at this URL, or only POST is taken there; `--send-sample` tells
+
+        sink i-authority: https://127.0.0.1:AUTHORITY/
+          ok      tcp        TIME  127.0.0.1:AUTHORITY
+          failed  tls        TIME  TLS: the server's certificate is that of an authority (`openssl req -x509` makes such): give the server one of its own, with CA:FALSE, issued by that authority
         --- stderr
-        error: 6 of 9 connections failed
+        error: 7 of 10 connections failed
     "#]].assert_eq(&told(&output, &ports));
 }
 

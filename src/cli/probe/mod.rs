@@ -6,7 +6,7 @@ mod sample;
 use clap::Args;
 use futures_util::future::join_all;
 
-use super::{ConfigArguments, Failure, runtime, say};
+use super::{ConfigArguments, Failure, fold, runtime, say};
 use crate::config::{self, Config, MqttSource, MqttTransport, Source};
 use crate::delivery;
 use crate::name::{SinkName, SourceName};
@@ -51,7 +51,8 @@ pub(super) fn probe(arguments: &ProbeArguments) -> Result<(), Failure> {
     if arguments.json {
         say(&report.to_json().map_err(|error| Failure::failed(&error))?);
     } else {
-        say(&report);
+        let columns = fold::columns(std::io::stdout());
+        say(&fold::folded(&report.to_string(), columns, report::TEXT_COLUMN));
     }
     match report.failures() {
         0 => Ok(()),

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use crate::steps::{Ending, Step};
 
+/// Where the text of a step begins.
+pub(super) const TEXT_COLUMN: usize = 34;
+
 /// One source or sink.
 pub(super) struct Probed {
     /// `source` or `sink`

@@ -213,11 +213,13 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
 
         WHAT IS WRONG
         * source local: disconnected for 1 h 6 min: 127.0.0.1:1883 refuses connections
+          -> where exactly: waypost probe local
         * rule cloud: failed for 3 of 1000 events, the last time with: the payload is
           not JSON at byte 0: "x"
           -> waypost rule show cloud
         * sink away: https://api.example.com/hook: status 503 (Service Unavailable); 7
           attempts in 1 min 30 s, next attempt in 12.3 s; 300 records wait
+          -> where exactly: waypost probe away
         * sink cloud: https://api.example.com/hook: status 401 (Unauthorized): check the
           credentials; suspended for 1 min 30 s, everything is kept, next attempt in
           12.3 s; 300 records wait
@@ -275,7 +277,7 @@ fn a_suggested_command_stands_on_one_line_so_that_it_can_be_copied() {
         note.advice = advice;
     }
     let text = text(&status);
-    assert_eq!(commands.len(), 7, "{commands:?}");
+    assert_eq!(commands.len(), 9, "{commands:?}");
     for command in commands {
         let is_whole = |line: &str| line.ends_with(&command);
         assert!(command.ends_with(" --config /a/long/way/to/a/gateway.toml"), "{command}");

@@ -6,6 +6,7 @@ use rustls::CertificateError;
 
 use super::dial::{DialError, Unresolved};
 use crate::delivery::outcome::TransportError;
+use crate::tls;
 
 /// The reason in the chain of `error`.
 pub(super) fn in_words(error: &(dyn Error + 'static)) -> TransportError {
@@ -81,6 +82,7 @@ pub(super) fn tls_in_words(error: &rustls::Error) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "is for another host name: set `tls.server_name` to a name in it"
         }
+        why if tls::is_of_authority(why) => tls::OF_AUTHORITY,
         other => return format!("the server's certificate: {other}"),
     };
     format!("the server's certificate {why}")

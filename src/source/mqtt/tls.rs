@@ -7,10 +7,11 @@ use rustls::{CertificateError, ClientConfig};
 
 use super::failure::{Failure, FailureKind};
 use crate::config::TlsClient;
+use crate::tls;
 
 /// What a TLS handshake needs. Reads files: call it where blocking is allowed.
 pub(super) fn client_config(tls: &TlsClient) -> Result<Arc<ClientConfig>, Failure> {
-    crate::tls::client_config(tls)
+    tls::client_config(tls)
         .map(Arc::new)
         .map_err(|error| Failure::new(FailureKind::Unreachable, error.to_string()))
 }
@@ -46,6 +47,9 @@ pub(super) fn explain(error: &io::Error, server_name: &str) -> Option<String> {
             format!(
                 "the broker's certificate is not for `{server_name}`: set `tls.server_name` to a name in it"
             )
+        }
+        why if tls::is_of_authority(why) => {
+            format!("the broker's certificate {}", tls::OF_AUTHORITY)
         }
         other => format!("the broker's certificate is not accepted: {other}"),
     })

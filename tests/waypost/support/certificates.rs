@@ -49,6 +49,13 @@ impl Certificates {
         self.issue_params(name, &params);
     }
 
+    /// As [`Self::issue`], of an authority below this one.
+    pub fn issue_authority(&self, name: &str) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.issue_params(name, &params);
+    }
+
     fn issue_params(&self, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
