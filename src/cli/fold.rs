@@ -83,7 +83,7 @@ mod tests {
                     17 | [webhooks.cloud] # as long as it is, it is quoted\n\
                     \x20 failed  tls    12.3 ms  the certificate is of another host: see `waypost probe cloud --config x`\n\
                     short\n";
-        expect![[r#"
+        expect![[r"
             warning:
                 webhooks.cloud.batch.max_records: is
                 1: at a round trip of 50 ms
@@ -92,7 +92,7 @@ mod tests {
                 certificate is of another host: see
                 `waypost probe cloud --config x`
             short
-        "#]]
+        "]]
         .assert_eq(&folded(text, 40, 4));
         assert_eq!(folded(text, usize::MAX, 4), text);
         for text in ["", "\n", "a-word-that-is-longer-than-a-line-may-be-and-stands-alone", "   "] {
