@@ -347,11 +347,23 @@ impl Core {
         answer: &Answer,
     ) {
         lot.attempts += 1;
+        let after = match failure {
+            Failure::Transient { after } => after,
+            Failure::Lasting => None,
+        };
+        // A service that asks to wait blames nothing on the record.
+        let asks_to_wait = after.is_some() || trouble.kind == Kind::Status(429);
         if answer.count > 1 {
             if !self.size.is_too_large(answer.count) {
                 lot.narrow(answer.count);
             }
-            self.suspect_goes_on(lot, watch, answer.now);
+            if asks_to_wait {
+                watch.worked = None;
+                watch.not_before = answer.now + watch.delays.next(after);
+                self.keep_suspect(lot, watch);
+            } else {
+                self.suspect_goes_on(lot, watch, answer.now);
+            }
             return;
         }
         if lot.len() > 1 {
@@ -362,12 +374,9 @@ impl Core {
             self.let_go(&lot);
             return;
         }
-        let after = match failure {
-            Failure::Transient { after } => after,
-            Failure::Lasting => None,
-        };
-        // A service that asks to wait blames nothing on the record.
-        if after.is_none() && trouble.kind != Kind::Status(429) {
+        if asks_to_wait {
+            watch.worked = None;
+        } else {
             if lot.streak.is_some_and(|streak| streak.is_long(&self.canary, answer.now))
                 && self.may_bury()
             {
@@ -387,8 +396,6 @@ impl Core {
                 self.fails(failure, trouble, true, answer);
                 return;
             }
-        } else {
-            watch.worked = None;
         }
         lot.trouble = Some(trouble);
         watch.not_before = answer.now + watch.delays.next(after);

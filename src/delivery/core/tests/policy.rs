@@ -295,3 +295,25 @@ fn a_service_that_asks_to_wait_blames_no_record() {
         assert_eq!(simulation.arrivals.len(), 100, "{fault:?}");
     }
 }
+
+#[test]
+fn a_service_that_asks_to_wait_is_not_asked_for_parts_of_what_is_suspected_meanwhile() {
+    let patient = |config: &mut config::Sink| config.retry.max = Duration::from_mins(1);
+    let mut simulation = Simulation::with(6, Order::Key, 32, patient);
+    simulation.append(200, 2);
+    simulation.service.poison.insert(5, Fault::Status(500));
+    while simulation.core.suspects() == 0 {
+        simulation.run_for(Duration::from_millis(1));
+    }
+    simulation.service.poison.insert(5, Fault::BusyForLong);
+    let alone = |simulation: &Simulation| simulation.requests_of_one.get(&5).copied();
+    assert_eq!(alone(&simulation), None, "nothing is narrowed yet");
+    simulation.run_for(Duration::from_secs(25));
+    assert_eq!(alone(&simulation), None, "narrowed before the time was over");
+    simulation.run_for(Duration::from_mins(5));
+    assert_eq!(simulation.arrivals.len(), 102, "all but record 5 and those of its key behind it");
+    assert_eq!(simulation.given_up(), [0_u64; 0]);
+    simulation.service.poison.clear();
+    simulation.drain();
+    assert_eq!(simulation.arrivals.len(), 200);
+}

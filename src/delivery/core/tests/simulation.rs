@@ -53,7 +53,10 @@ impl ModelQueue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Status(u16),
+    /// Asks to wait, no time in particular.
     Busy,
+    /// Asks to wait for half a minute.
+    BusyForLong,
     Hang,
     Reset,
     Refused,
@@ -64,6 +67,7 @@ impl Fault {
         match self {
             Self::Status(status) => answer(status, &[]),
             Self::Busy => answer(503, &[("retry-after", "0")]),
+            Self::BusyForLong => answer(503, &[("retry-after", "30")]),
             Self::Hang => TransportError::RequestTimeout.outcome(),
             Self::Reset => TransportError::Closed.outcome(),
             Self::Refused => TransportError::Refused.outcome(),
