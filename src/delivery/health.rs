@@ -12,12 +12,16 @@ use super::steering::Steering;
 use crate::clock::UnixMillis;
 use crate::metrics::SinkMetrics;
 use crate::name::SinkName;
+use crate::store::DeadLetter;
 
 /// The `state` label of a sink that an operator has paused, whatever it did before.
 const PAUSED: &str = "paused";
 
 /// Least time between two log lines about one sink.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// Least time between two log lines about dead letters of one sink.
+const LETTERS_QUIET: Duration = Duration::from_mins(10);
 
 /// What a sink is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,9 @@ struct Inner {
     recovered_after: u32,
     /// The last delay.
     delay: Duration,
+    /// When the log had dead letters last, and how many came since.
+    letters_told_at: Option<Instant>,
+    letters_untold: usize,
 }
 
 /// The health of one sink.
@@ -132,7 +139,14 @@ impl SinkHealth {
             next_attempt_at: None,
         };
         let told = Told { state: SinkState::Ok, at: None, changes: 0 };
-        let inner = Inner { status, told, recovered_after: 0, delay: Duration::ZERO };
+        let inner = Inner {
+            status,
+            told,
+            recovered_after: 0,
+            delay: Duration::ZERO,
+            letters_told_at: None,
+            letters_untold: 0,
+        };
         Self { name, metrics, steering: Steering::default(), inner: Mutex::new(inner) }
     }
 
@@ -232,10 +246,19 @@ impl SinkHealth {
         }
     }
 
-    /// Notes that dead letters are written.
-    pub(super) fn letters_work(&self) {
-        if self.lock().status.letters_error.take().is_some() {
+    /// Notes that dead letters are written. Tells of them, but not of each.
+    pub(super) fn letters_written(&self, letters: &[DeadLetter], now: Instant) {
+        let mut inner = self.lock();
+        if inner.status.letters_error.take().is_some() {
             info!(sink = %self.name, "dead letters are written again");
+        }
+        inner.letters_untold += letters.len();
+        let is_quiet_time = inner.letters_told_at.is_some_and(|at| now < at + LETTERS_QUIET);
+        if let Some(DeadLetter { reason, why, .. }) = letters.last().filter(|_| !is_quiet_time) {
+            let records = std::mem::take(&mut inner.letters_untold);
+            inner.letters_told_at = Some(now);
+            let (sink, reason) = (&self.name, reason.label());
+            warn!(%sink, records, reason, why, "records became dead letters");
         }
     }
 

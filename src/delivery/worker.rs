@@ -352,7 +352,7 @@ impl Worker {
                 tokio::time::sleep(delay).await;
                 delay = (delay * 2).min(delay_max);
             }
-            health.letters_work();
+            health.letters_written(&letters, self::now());
             tell_of_letters(&tail, &letters);
             (numbers, reason)
         }));

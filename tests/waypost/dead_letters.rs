@@ -45,6 +45,13 @@ fn a_running_gateway_lists_and_counts_its_dead_letters() {
     let by_alias = plant.gateway.run(&["dlq", "list", "--group-by", "sink", "--json"]);
     let groups: serde_json::Value = serde_json::from_slice(&by_alias.stdout).unwrap();
     assert_eq!((&groups[0]["sink"], &groups[0]["letters"]), (&"cloud".into(), &2.into()));
+    // Told when they begin, and not with each.
+    let log = plant.gateway.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("became dead letters")).collect();
+    assert!(
+        matches!(told[..], [one] if one.contains("sink=cloud records=1 reason=\"rejected\"")),
+        "{log}"
+    );
 }
 
 #[test]
