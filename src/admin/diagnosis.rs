@@ -39,8 +39,26 @@ pub fn notes(status: &Status) -> Vec<Note> {
     for certificate in &status.certificates {
         of_certificate(&mut notes, certificate);
     }
+    notes.extend(of_config(&status.reload_refused));
     notes.sort_by_key(|note| note.level);
     notes
+}
+
+fn of_config(reload_refused: &[String]) -> Option<Note> {
+    let (first, others) = reload_refused.split_first()?;
+    let others = match others.len() {
+        0 => String::new(),
+        1 => ", and 1 problem more".to_owned(),
+        more => format!(", and {more} problems more"),
+    };
+    Some(Note {
+        level: NoteLevel::Wrong,
+        about: "config".to_owned(),
+        what: format!("its last reload was refused, what ran before goes on: {first}{others}"),
+        advice: Some(
+            "mend it (`waypost check` says what is wrong), then: `waypost reload`".to_owned(),
+        ),
+    })
 }
 
 /// Notes about one thing.
@@ -233,6 +251,10 @@ fn of_delivery(about: &mut About<'_>, sink: &SinkStatus) {
     );
     let (attempts, since) = (sink.failed_attempts, period_words(sink.since_seconds));
     match sink.state.as_str() {
+        "retrying" if sink.queued == 0 => about.hint(
+            format!("{}: {why}, the last time; {waits}, the next record is tried at once", sink.url),
+            None,
+        ),
         "retrying" => about.wrong(
             format!("{}: {why}; {attempts} attempts in {since}, {next}; {waits}", sink.url),
             Some(step_by_step(name)),

@@ -49,6 +49,8 @@ pub struct Status {
     pub certificates: Vec<CertificateStatus>,
     /// The first digits of the SHA-256 of the config file in use.
     pub config_hash: String,
+    /// Why the last reload was refused, a line each; empty where it was not.
+    pub reload_refused: Vec<String>,
     /// What is wrong, and what may be of interest, in words.
     pub notes: Vec<Note>,
 }

@@ -39,6 +39,7 @@ use crate::admin::client::ClientError;
 use crate::allocator;
 use crate::config::{self, Config};
 use crate::rule::functions::jq;
+use crate::suggestion::in_shell;
 use given::Given;
 
 /// What ended a command.
@@ -162,6 +163,17 @@ impl ConfigArguments {
         Ok(loaded.0)
     }
 
+    /// Where a Waypost takes commands that may run with what the config file said before it was wrong; `None` when that
+    /// cannot be told. Says that the file is wrong.
+    fn socket_anyway(&self) -> Option<PathBuf> {
+        let socket = config::admin_socket(&self.config)?;
+        let check = format!("`waypost check --config {}`", in_shell(&self.config));
+        tell(&format!(
+            "note: the config file is wrong, {check} says what: asking a running waypost all the same"
+        ));
+        Some(socket)
+    }
+
     /// The checked config; what is risky in it goes to standard error.
     fn load_and_warn(&self) -> Result<Config, Failure> {
         let (config, warnings) =
@@ -184,22 +196,23 @@ struct SocketArguments {
 }
 
 impl SocketArguments {
+    /// A config that is wrong is no reason not to ask the Waypost that runs with an earlier one.
     fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
-        let with_advice = |Failure { code, message }: Failure| {
-            let advice = "`--socket PATH` asks a running Waypost without its config";
-            Failure { code, message: format!("{}\n{advice}", message.trim_end()) }
-        };
-        Ok(self.config().map_err(with_advice)?.gateway.admin_socket)
+        match self.config() {
+            Ok(config) => Ok(config.gateway.admin_socket),
+            Err(failure) => self.config.socket_anyway().ok_or_else(|| {
+                let advice = "`--socket PATH` asks a running Waypost without its config";
+                Failure { message: format!("{}\n{advice}", failure.message.trim_end()), ..failure }
+            }),
+        }
     }
 
     /// Warnings of the config are for `check` and `run` to tell.
     fn config(&self) -> Result<Config, Failure> {
-        let loaded = config::load(&self.config.config);
-        let (config, _warnings) = loaded.map_err(|report| Failure::config(&report))?;
-        Ok(config)
+        self.config.load()
     }
 }
 

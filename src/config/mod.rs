@@ -37,7 +37,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use toml::de::DeTable;
@@ -76,6 +76,23 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
             Err(Report::new(&surroundings.file, vec![problem]))
         }
     }
+}
+
+/// Where a Waypost with the config file at `path` takes commands, whatever else is wrong with the file; `None` when that
+/// cannot be told.
+#[must_use]
+pub fn admin_socket(path: &Path) -> Option<PathBuf> {
+    let surroundings = Surroundings::of(path);
+    let text = read(path).ok()?;
+    let reader = Reader::new(&text, &surroundings);
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    let (gateway, table) = gateway::gateway(reader.root(document.get_ref()).table("gateway"));
+    table.finish();
+    // The default is for a file that can be read whole: where it cannot, the key may stand in what is lost.
+    let is_named = ["admin_socket", "data_dir"].map(|key| reader.has_read("gateway", key));
+    let is_sure = errors.is_empty() || is_named.contains(&true);
+    let (problems, _) = reader.finish();
+    (is_sure && problems.is_empty()).then_some(gateway.admin_socket)
 }
 
 /// Checks the text of a config file. Secrets and other files that it names are read.
@@ -141,7 +158,13 @@ fn hash(text: &str) -> String {
 /// The text of the file, or in words why there is none.
 fn read(path: &Path) -> Result<String, String> {
     use std::io::Read as _;
-    let wrong = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let wrong = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!(
+            "there is no file {}: `--config FILE` names another, `waypost init` writes one to begin with",
+            path.display()
+        ),
+        _ => format!("cannot read {}: {error}", path.display()),
+    };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(wrong)?;
     file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;

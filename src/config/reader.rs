@@ -147,6 +147,11 @@ impl<'doc> Reader<'doc> {
         (position, Finding { key: key.to_owned(), message, place })
     }
 
+    /// Whether a key stands in the file, and was read.
+    pub(super) fn has_read(&self, table: &str, key: &str) -> bool {
+        self.places.borrow().contains_key(&format!("{table}.{key}"))
+    }
+
     fn place_of(&self, key: &str) -> Option<Range<usize>> {
         let places = self.places.borrow();
         let mut key = key;

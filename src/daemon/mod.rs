@@ -25,7 +25,7 @@ mod view;
 mod watchdog;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use tracing::{info, warn};
 use crate::admin::Status;
 use crate::admin::reload::Reloader;
 use crate::admin::server::ListenError;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ingest::{self, Helm, Ingest};
 use crate::metrics::{Metrics, RuleMetrics};
 use crate::name::{RuleName, SourceName};
@@ -91,6 +91,8 @@ pub struct Running {
     tail: Tail,
     faces: Stage,
     left_over: Vec<StoredQueue>,
+    /// Why the last reload was refused.
+    reload_refused: Vec<String>,
     /// All of this as it is told.
     live: watch::Sender<Arc<Watched>>,
     orders: Orders,
@@ -152,6 +154,7 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> Result<Running, Sta
         tail,
         faces,
         left_over,
+        reload_refused: Vec::new(),
         live,
         orders,
         received,
@@ -163,8 +166,11 @@ pub async fn start(config: Config, file: Option<PathBuf>) -> Result<Running, Sta
     running.look_for_left_over().await;
     running.show();
     running.notifier.ready();
-    let gateway = &running.config.gateway.name;
-    info!(version = env!("CARGO_PKG_VERSION"), gateway, "started");
+    let config::Gateway { name, data_dir, .. } = &running.config.gateway;
+    let file = running.file.as_deref().map(Path::display).map(tracing::field::display);
+    let metrics = running.config.metrics_listen.map(tracing::field::display);
+    let data_dir = data_dir.display();
+    info!(version = env!("CARGO_PKG_VERSION"), gateway = name, config = file, %data_dir, metrics, "started");
     Ok(running)
 }
 
@@ -189,6 +195,7 @@ fn first_view(
         rates: Arc::default(),
         certificates: Arc::new(Certificates::new(metrics.certificates.clone())),
         store_metrics: metrics.store.clone(),
+        reload_refused: Vec::new(),
     }
 }
 
@@ -253,6 +260,7 @@ impl Running {
             sinks: self.sinks.health(),
             queues: self.sinks.queues(),
             left_over: self.left_over.clone(),
+            reload_refused: self.reload_refused.clone(),
             ..Watched::clone(&before)
         }));
     }

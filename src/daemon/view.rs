@@ -39,6 +39,8 @@ pub(super) struct Watched {
     pub(super) rates: Arc<RateBook>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) store_metrics: StoreMetrics,
+    /// Why the last reload was refused.
+    pub(super) reload_refused: Vec<String>,
 }
 
 impl fmt::Debug for Watched {
@@ -68,6 +70,7 @@ impl Watched {
             dead_letter_bytes_max: 0,
             certificates: self.certificates.status(),
             config_hash: self.config.hash.clone(),
+            reload_refused: self.reload_refused.clone(),
             notes: Vec::new(),
         };
         let letters = self.store.dead_letters().snapshot();

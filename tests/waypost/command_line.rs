@@ -122,7 +122,7 @@ fn a_missing_config_file_is_named_with_what_to_do() {
         exit 78
         --- stdout
         --- stderr
-        error: cannot read /nowhere/waypost.toml: No such file or directory (os error 2)
+        error: there is no file /nowhere/waypost.toml: `--config FILE` names another, `waypost init` writes one to begin with
 
         1 problem in /nowhere/waypost.toml
     "#]]

@@ -255,6 +255,48 @@ fn a_config_that_is_wrong_changes_nothing_and_says_so_in_full() {
 }
 
 #[test]
+fn a_gateway_beside_a_wrong_config_can_still_be_asked_and_steered_and_says_so() {
+    let service = Server::start();
+    let good = source(free_port()) + &webhook("cloud", &service.url(), "");
+    let gateway = Waypost::start(&good);
+    let wrong = |text: &str| {
+        gateway.configure(&(good.clone() + text));
+        let told = text_of(&gateway, &["reload"]);
+        assert!(
+            told.starts_with("exit 78\n--- stdout\n--- stderr\nnote: the config file is wrong"),
+            "{told}"
+        );
+        gateway.until("waypost_config_last_reload_successful", "", |value| value == 0.0);
+    };
+    wrong("[webhooks.other]\ntopics = [\"a\"]\nurl = 5\nmethd = \"PUT\"\n");
+    let status = gateway.status();
+    let notes = status["notes"].as_array().unwrap();
+    let note = notes.iter().find(|note| note["about"] == "config").expect("it is told");
+    expect![[r#"{"about":"config","advice":"mend it (`waypost check --config CONFIG` says what is wrong), then: `waypost reload --config CONFIG`","level":"wrong","what":"its last reload was refused, what ran before goes on: webhooks.other.url: must be a text in quotes, is the number 5, and 1 problem more"}"#]]
+        .assert_eq(&note.to_string().replace(&gateway.config_path().display().to_string(), "CONFIG"));
+    for steered in ["pause", "resume"] {
+        let told = text_of(&gateway, &["sink", steered, "cloud"]);
+        assert!(told.starts_with("exit 0"), "{told}");
+    }
+    for asked in [vec!["queue", "ls"], vec!["dead-letter", "list"], vec!["rule", "show", "cloud"]] {
+        let told = text_of(&gateway, &asked);
+        assert!(told.starts_with("exit 0"), "{told}");
+    }
+    // What is no TOML at all says where its socket is all the same, in the lines before.
+    wrong("[webhooks.other\n");
+    assert_eq!(gateway.status()["gateway"], "plant-7");
+
+    gateway.configure(&good);
+    assert!(text_of(&gateway, &["reload"]).starts_with("exit 0"));
+    let notes = gateway.status()["notes"].to_string();
+    assert!(!notes.contains("reload"), "{notes}");
+}
+
+fn text_of(gateway: &Waypost, arguments: &[&str]) -> String {
+    text(&gateway.run(arguments))
+}
+
+#[test]
 fn what_cannot_change_while_it_runs_is_named_and_nothing_else_changes_either() {
     let service = Server::start();
     let config = source(free_port()) + &webhook("cloud", &service.url(), "");

@@ -53,9 +53,22 @@ impl PlaceArguments {
         if let Some(socket) = &self.socket {
             return Ok(Place::Running(socket.clone()));
         }
-        let config = self.config.load()?;
+        let asked =
+            |socket: &Path| runtime().map(|runtime| runtime.block_on(client::queues(socket)));
+        let config = match self.config.load() {
+            Ok(config) => config,
+            Err(wrong) => {
+                let answers = |socket: &PathBuf| matches!(asked(socket), Ok(Ok(_)));
+                return self
+                    .config
+                    .socket_anyway()
+                    .filter(answers)
+                    .map(Place::Running)
+                    .ok_or(wrong);
+            }
+        };
         let socket = config.gateway.admin_socket.clone();
-        match runtime()?.block_on(client::queues(&socket)) {
+        match asked(&socket)? {
             Err(ClientError::NotRunning { .. }) => {
                 let data_dir = config.gateway.data_dir.clone();
                 Ok(Place::Files { data_dir, config: Some(Box::new(config)) })

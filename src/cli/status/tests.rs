@@ -109,6 +109,7 @@ fn status(
         dead_letter_bytes_max: 64 << 20,
         certificates: Vec::new(),
         config_hash: "0123456789abcdef".to_owned(),
+        reload_refused: Vec::new(),
         notes: Vec::new(),
     };
     status.notes = notes(&status);

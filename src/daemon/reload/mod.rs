@@ -42,6 +42,8 @@ impl Running {
         let done = self.try_reload(backlog).await;
         self.notifier.ready();
         self.metrics.config.note_reload(done.is_ok());
+        self.reload_refused = done.as_ref().err().map_or_else(Vec::new, |it| it.problems.clone());
+        self.show();
         match &done {
             Ok(reloaded) => {
                 for warning in &reloaded.warnings {
