@@ -102,7 +102,7 @@ impl Front {
             self.health.count(Problem::TooManyConnections);
             let max = self.connections_max;
             self.health.change(SourceState::Degraded(format!(
-                "{max} devices are connected, which is connections_max: no more are let in"
+                "max_connections = {max} is reached: no more devices are let in"
             )));
         }
         place

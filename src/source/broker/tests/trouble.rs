@@ -163,10 +163,7 @@ async fn devices_over_the_limit_are_turned_away_and_it_is_said() {
     assert_eq!(third.see(PATIENCE).await, Seen::Closed);
     let health = &broker.context.health;
     let said = health.state().0;
-    assert_eq!(
-        said.detail(),
-        Some("2 devices are connected, which is connections_max: no more are let in")
-    );
+    assert_eq!(said.detail(), Some("max_connections = 2 is reached: no more devices are let in"));
     assert_eq!(broker.problems(Problem::TooManyConnections), 1);
     drop((first, second));
     let address = broker.address;
