@@ -189,8 +189,7 @@ fn of_sink(about: &mut About<'_>, sink: &SinkStatus, data_dir: &str) {
         about.wrong(format!("dead letters cannot be written, their records stay: {why}"), None);
     }
     if sink.suspects > 0 {
-        let (why, count) = (sink.last_error.as_deref().unwrap_or("unknown"), sink.suspects);
-        let what = format!("{count} set aside: they fail while others are delivered, with {why}");
+        let what = format!("{} set aside: failing while others are delivered", sink.suspects);
         about.wrong(what, Some("those that go on failing become dead letters".to_owned()));
     }
     let percent = sink.bytes.saturating_mul(100) / sink.bytes_max.max(1);

@@ -374,7 +374,7 @@ impl Core {
             self.bury(Burial {
                 records: expired,
                 reason: DeadLetterReason::MaxAge,
-                trouble: None,
+                trouble: lot.trouble.clone(),
                 attempts: lot.attempts,
                 first_left_at: lot.first_left_at,
             });

@@ -365,13 +365,22 @@ impl Worker {
             let ago = u64::try_from(now.saturating_duration_since(at).as_millis());
             UnixMillis(wall.0.saturating_sub(ago.unwrap_or(u64::MAX)))
         };
-        let last_attempt_at = trouble.is_some().then_some(wall);
+        // What has become too old failed some time ago.
+        let has_just_failed = trouble.is_some() && reason != DeadLetterReason::MaxAge;
+        let last_attempt_at = has_just_failed.then_some(wall);
         let status = trouble.as_ref().and_then(|trouble| trouble.kind.status());
-        let (why, answer) = if let Some(trouble) = trouble {
-            (trouble.why, Bytes::from(trouble.excerpt))
-        } else {
-            let age_max = self.age_max.map(period_text).unwrap_or_default();
-            (format!("older than `retry.max_age` ({age_max})"), Bytes::new())
+        let (last, answer) = match trouble {
+            Some(trouble) => (Some(trouble.why), Bytes::from(trouble.excerpt)),
+            None => (None, Bytes::new()),
+        };
+        let why = match (reason, last) {
+            (DeadLetterReason::MaxAge, last) => {
+                let age_max = self.age_max.map(period_text).unwrap_or_default();
+                let last =
+                    last.map_or_else(String::new, |why| format!("; the last attempt: {why}"));
+                format!("older than `retry.max_age` ({age_max}){last}")
+            }
+            (_, last) => last.unwrap_or_default(),
         };
         let sink = self.health.name();
         let letter = |record: Arc<StoredRecord>| DeadLetter {

@@ -156,6 +156,11 @@ fn a_record_that_is_too_old_becomes_a_dead_letter_sent_or_not_and_over_a_restart
     let metrics = sinks.gateway.metrics();
     metrics.assert_conservation();
     assert_eq!(metrics.get("waypost_queue_records", "sink=\"patient\""), Some(20.0));
+    // What the service said is kept, where it was asked.
+    let listed = sinks.gateway.run(&["dead-letter", "list", "--sink", "single", "--json"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let why = "older than `retry.max_age` (2s); the last attempt: status 500";
+    assert!(listed.lines().any(|it| it.contains(why) && it.contains("\"status\":500")), "{listed}");
 
     // Ages are kept over a restart, also of what was never sent.
     let mut late = Sinks::prepare(&format!("http://127.0.0.1:{nobody}"), [("late", lines(""))]);

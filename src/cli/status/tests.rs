@@ -236,8 +236,7 @@ fn the_status_of_a_gateway_in_trouble_says_what_is_wrong_and_what_to_do() {
           -> waypost sink resume later
         * sink picky: dead letters cannot be written, their records stay: the disk is
           full
-        * sink picky: 2 set aside: they fail while others are delivered, with status 503
-          (Service Unavailable)
+        * sink picky: 2 set aside: failing while others are delivered
           -> those that go on failing become dead letters
         * sink picky: 12 dead letters (2 poison, 10 rejected)
           -> what the service answered: waypost dead-letter list --sink picky

@@ -139,11 +139,13 @@ impl Core {
         answer: &Answer,
     ) {
         let has_reached = trouble.kind.has_reached();
-        if has_reached && flight.is_suspect() {
-            let Flight { lot, role: Role::Suspect(watch) } = flight else { return };
-            self.suspect_failed(lot, watch, failure, trouble, answer);
-            return;
-        }
+        flight = match flight {
+            Flight { lot, role: Role::Suspect(watch) } if has_reached => {
+                self.suspect_failed(lot, watch, failure, trouble, answer);
+                return;
+            }
+            other => other,
+        };
         let is_head = matches!(flight.role, Role::Ordinary) && has_reached;
         let lot = &mut flight.lot;
         if is_head {
@@ -278,9 +280,11 @@ impl Core {
     fn witness(&mut self) {
         self.failures_at_delivery = self.failures;
         let (failures, canary) = (self.failures, self.canary);
-        for flight in self.in_flight.values_mut().take_while(|_| self.suspects_in_flight > 0) {
-            if let Role::Suspect(watch) = &mut flight.role {
-                watch.witness(&mut flight.lot, failures);
+        if self.suspects_in_flight > 0 {
+            for flight in self.in_flight.values_mut() {
+                if let Role::Suspect(watch) = &mut flight.role {
+                    watch.witness(&mut flight.lot, failures);
+                }
             }
         }
         let is_guilty = |(first, Suspect { lot, watch }): (&RecordNumber, &mut Suspect)| {
