@@ -56,7 +56,8 @@ fn of_config(reload_refused: &[String]) -> Option<Note> {
         about: "config".to_owned(),
         what: format!("its last reload was refused, what ran before goes on: {first}{others}"),
         advice: Some(
-            "mend it (`waypost check` says what is wrong), then: `waypost reload`".to_owned(),
+            "`waypost check` says all that is wrong; once it is mended: `waypost reload`"
+                .to_owned(),
         ),
     })
 }

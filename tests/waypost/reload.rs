@@ -272,7 +272,7 @@ fn a_gateway_beside_a_wrong_config_can_still_be_asked_and_steered_and_says_so() 
     let status = gateway.status();
     let notes = status["notes"].as_array().unwrap();
     let note = notes.iter().find(|note| note["about"] == "config").expect("it is told");
-    expect![[r#"{"about":"config","advice":"mend it (`waypost check --config CONFIG` says what is wrong), then: `waypost reload --config CONFIG`","level":"wrong","what":"its last reload was refused, what ran before goes on: webhooks.other.url: must be a text in quotes, is the number 5, and 1 problem more"}"#]]
+    expect![[r#"{"about":"config","advice":"`waypost check --config CONFIG` says all that is wrong; once it is mended: `waypost reload --config CONFIG`","level":"wrong","what":"its last reload was refused, what ran before goes on: webhooks.other.url: must be a text in quotes, is the number 5, and 1 problem more"}"#]]
         .assert_eq(&note.to_string().replace(&gateway.config_path().display().to_string(), "CONFIG"));
     for steered in ["pause", "resume"] {
         let told = text_of(&gateway, &["sink", steered, "cloud"]);

@@ -160,7 +160,7 @@ fn a_file_that_cannot_be_read_is_a_report_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("waypost.toml");
     let report = |path: &std::path::Path| load(path).unwrap_err().to_string();
-    assert!(report(&path).contains("No such file"), "{}", report(&path));
+    assert!(report(&path).contains("there is no file"), "{}", report(&path));
     std::fs::write(&path, b"[gateway]\nname = \"\xff\"\n").unwrap();
     assert!(report(&path).contains("is not UTF-8 text: see line 2"), "{}", report(&path));
     std::fs::write(&path, vec![b'#'; 5 << 20]).unwrap();
