@@ -123,7 +123,8 @@ fn retry_now_ends_the_wait_at_once() {
     let output = gateway.run(&["sink", "retry-now", "cloud", "--json"]);
     let steered: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&steered["sink"], &steered["changed"]), (&"cloud".into(), &true.into()));
-    assert_eq!(steered["status"]["queued"], 2, "{steered}");
+    // How many are still queued depends on how fast the service is.
+    assert_eq!(steered["status"]["enqueued"], 2, "{steered}");
     gateway.drained("cloud");
     assert!(before.elapsed() < Duration::from_mins(10), "long before the hour is over");
     has_state(&gateway, "ok");
