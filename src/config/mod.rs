@@ -78,8 +78,8 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
     }
 }
 
-/// Where a Waypost with the config file at `path` takes commands, whatever else is wrong with the file; `None` when that
-/// cannot be told.
+/// Where a Waypost with the config file at `path` takes commands, whatever is wrong with the file outside of `[gateway]`;
+/// `None` when that cannot be told.
 #[must_use]
 pub fn admin_socket(path: &Path) -> Option<PathBuf> {
     let surroundings = Surroundings::of(path);

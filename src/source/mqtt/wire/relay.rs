@@ -344,19 +344,11 @@ mod tests {
         let library = UnixStream::from_std(connect_abstract(rendezvous.name())).unwrap();
         let (ours, mut broker) = tokio::io::duplex(64);
         let carried = relay.run(rendezvous, Link::Bytes(Box::new(ours)));
-        let receipts: Vec<Receipt> =
-            (1..=u16::MAX).map(|packet_id| Receipt { packet_id, qos: Qos::AtLeastOnce }).collect();
         let rest = async {
-            // What the relay has taken to write does not count any more.
-            relay.acknowledge(&receipts);
-            while !relay.due.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            relay.acknowledge(&receipts);
-            relay.acknowledge(&receipts);
+            let written = exceed_the_bound(&relay).await;
             let held = tokio::time::timeout(Duration::from_millis(50), relay.held_up()).await;
             assert!(held.is_err(), "nothing is held up");
-            let mut read = vec![0; 4 * receipts.len()];
+            let mut read = vec![0; 4 * written];
             broker.read_exact(&mut read).await.unwrap();
             assert_eq!(read[..4], [PUBACK, 2, 0, 1]);
             assert_eq!(read[read.len() - 4..], [PUBACK, 2, 0xff, 0xff]);
@@ -376,16 +368,9 @@ mod tests {
         let library = UnixStream::from_std(connect_abstract(rendezvous.name())).unwrap();
         let (ours, mut broker) = tokio::io::duplex(4096);
         let carried = relay.run(rendezvous, Link::Bytes(Box::new(ours)));
-        let receipts: Vec<Receipt> =
-            (1..=u16::MAX).map(|packet_id| Receipt { packet_id, qos: Qos::AtLeastOnce }).collect();
         let rest = async {
-            relay.acknowledge(&receipts);
-            while !relay.due.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            // More than the bound, until all that is being written has been read, in 63 parts.
-            relay.acknowledge(&receipts);
-            relay.acknowledge(&receipts);
+            exceed_the_bound(&relay).await;
+            // All that is being written is read in 63 parts.
             for part in 1..=60 {
                 let mut read = [0; 4096];
                 let held_up = async {
@@ -400,6 +385,20 @@ mod tests {
             () = carried => panic!("the relay ended"),
             () = rest => drop(library),
         }
+    }
+
+    /// Has as many acknowledgements being written as there are packet ids, which it says, and twice as many behind them.
+    async fn exceed_the_bound(relay: &Relay) -> usize {
+        let receipts: Vec<Receipt> =
+            (1..=u16::MAX).map(|packet_id| Receipt { packet_id, qos: Qos::AtLeastOnce }).collect();
+        relay.acknowledge(&receipts);
+        // What the relay has taken to write does not count any more.
+        while !relay.due.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        relay.acknowledge(&receipts);
+        relay.acknowledge(&receipts);
+        receipts.len()
     }
 
     const PATIENCE: Duration = Duration::from_secs(20);
