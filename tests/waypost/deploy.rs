@@ -246,7 +246,7 @@ fn the_config_of_the_package_is_the_one_of_init_but_for_where_things_are() {
         one.lines().filter(|line| !other.contains(line)).collect::<Vec<_>>().join("\n")
     };
     expect![[r##"
-        # There are more keys: /usr/share/doc/waypost/waypost.toml has all of them with their defaults.
+        # There are more keys: /usr/share/doc/waypost/config/waypost.toml has all of them with their defaults.
         # Everything durable: on the disk that is to survive a power cut.
         #data_dir = "/var/lib/waypost"
         # What `waypost status` and other commands talk to: members of the group `waypost` may.

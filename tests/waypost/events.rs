@@ -60,6 +60,6 @@ fn the_list_as_json_has_every_event_with_its_bodies() {
 
 #[test]
 fn the_reference_of_events_is_what_the_program_prints() {
-    let page = std::fs::read_to_string("docs/events.md").unwrap();
+    let page = std::fs::read_to_string("config/events.md").unwrap();
     assert_eq!(events(&["list", "--markdown"]).1, page);
 }

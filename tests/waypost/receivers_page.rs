@@ -14,7 +14,7 @@ use crate::support::http::Request;
 use crate::support::waypost::command;
 use crate::support::{eventually, free_port};
 
-const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/receivers.md"));
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/receivers.md"));
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The first block of a language on the page.

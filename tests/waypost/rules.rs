@@ -18,7 +18,7 @@ fn rule(arguments: &[&str]) -> (i32, String, String) {
 fn the_reference_of_the_functions_is_what_the_program_prints() {
     let (code, page, error) = rule(&["functions", "--markdown"]);
     assert_eq!((code, error.as_str()), (0, ""));
-    expect_file!["../../docs/rule-functions.md"].assert_eq(&page);
+    expect_file!["../../config/rule-functions.md"].assert_eq(&page);
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn every_function_of_emqx_gives_here_what_it_gives_there() {
 
 #[test]
 fn every_example_in_the_reference_of_the_functions_is_true() {
-    let page = include_str!("../../docs/rule-functions.md");
+    let page = include_str!("../../config/rule-functions.md");
     let blocks = page.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
     let examples: Vec<_> =
         blocks.flat_map(str::lines).map(|line| line.split_once(" = ").unwrap()).collect();

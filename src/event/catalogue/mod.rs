@@ -1,7 +1,7 @@
 //! What every kind of event is called, which topics select it, which columns it has and how it looks in EMQX's bodies:
 //! each kind once, as data.
 //!
-//! Rules, templates, default bodies, samples, `waypost events` and `docs/events.md` come from here. A column that a source
+//! Rules, templates, default bodies, samples, `waypost events` and `config/events.md` come from here. A column that a source
 //! cannot know is undefined, and `undefined_as` says how a body shows it.
 
 mod columns;

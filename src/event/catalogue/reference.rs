@@ -1,4 +1,4 @@
-//! The catalogue as a page for people: `docs/events.md`.
+//! The catalogue as a page for people: `config/events.md`.
 
 use std::fmt::Write as _;
 

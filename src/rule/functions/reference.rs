@@ -35,7 +35,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// `docs/rule-functions.md`.
+/// `config/rule-functions.md`.
 #[must_use]
 pub fn page() -> String {
     let mut text = String::from(
