@@ -78,20 +78,15 @@ impl Run {
         steps: &[Step],
         input: &Input<'_>,
     ) -> Result<Option<Value>, RunError> {
-        let key = |step: &Step| matches!(step, Step::Key(_));
         let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
         if self.decoded.is_some()
-            || !steps.iter().all(key)
+            || !steps.iter().all(|step| step.key().is_some())
             || self.first.as_ref().is_some_and(|first| !same(first))
         {
             return Ok(None);
         }
         self.spend(text.len() / 64)?;
-        let keys = steps.iter().filter_map(|step| match step {
-            Step::Key(key) => Some(key.as_ref()),
-            _ => None,
-        });
-        let found = input.member(text, keys);
+        let found = input.member(text, steps.iter().filter_map(Step::key));
         if found.is_some() && self.first.is_none() {
             self.first = Some(text.clone());
         }

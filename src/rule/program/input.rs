@@ -9,6 +9,9 @@ use crate::rule::Selection;
 use crate::rule::run::{Reason, RunError};
 use crate::rule::value::{Map, Members, NotJson, Value};
 
+/// The column that rules look into.
+pub(super) const PAYLOAD: &[u8] = b"payload";
+
 /// The columns of an event.
 pub trait Columns {
     /// The value of a column; `None` where the event has no such column.
@@ -82,12 +85,14 @@ impl<'event> Input<'event> {
         answer
     }
 
-    /// A column, undefined where there is none.
+    /// A column; `None` where the event has none of that name.
     pub(super) fn column(&self, name: &[u8]) -> Option<Value> {
-        if name == b"payload" {
-            return self.column_payload.get_or_init(|| self.columns.column(name)).clone();
-        }
-        self.columns.column(name)
+        if name == PAYLOAD { self.payload_column().cloned() } else { self.columns.column(name) }
+    }
+
+    /// The column `payload`, which is read once.
+    pub(super) fn payload_column(&self) -> Option<&Value> {
+        self.column_payload.get_or_init(|| self.columns.column(PAYLOAD)).as_ref()
     }
 
     pub(super) fn all(&self) -> Map {

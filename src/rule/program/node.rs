@@ -64,6 +64,12 @@ pub(super) enum Step {
     IndexOf(Path),
 }
 
+impl Step {
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        if let Self::Key(key) = self { Some(key) } else { None }
+    }
+}
+
 /// What is selected.
 #[derive(Debug, Clone)]
 pub(super) enum Field {

@@ -7,12 +7,11 @@
 use bytes::Bytes;
 
 use super::evaluate::Run;
-use super::input::Input;
+use super::input::{Input, PAYLOAD};
 use super::node::{Path, Step};
 use crate::rule::run::{Reason, RunError};
 use crate::rule::value::{Index, Map, Value};
 
-const PAYLOAD: &[u8] = b"payload";
 const METADATA: &[u8] = b"metadata";
 
 /// Values that were selected.
@@ -97,21 +96,20 @@ impl Scope<'_> {
             }
         }
         if path.in_payload {
-            let payload = self.payload_below();
-            self.in_payload(&payload, &path.steps, run)
+            self.in_payload(self.payload_below(), &path.steps, run)
         } else {
             self.walk(&self.below(&path.first), &path.steps, Origin::Below(self), run)
         }
     }
 
     /// The `payload` that paths go through: the column before what only has its name.
-    fn payload_below(&self) -> Value {
+    fn payload_below(&self) -> &Value {
         let of = |from| {
             let mut layers = self.over.iter().rev().filter(move |layer| layer.payload == from);
-            layers.find_map(|layer| layer.map.get(PAYLOAD).cloned())
+            layers.find_map(|layer| layer.map.get(PAYLOAD))
         };
-        let column = of(PayloadFrom::Column).or_else(|| self.input.column(PAYLOAD));
-        column.or_else(|| of(PayloadFrom::Name)).unwrap_or(Value::Undefined)
+        let column = of(PayloadFrom::Column).or_else(|| self.input.payload_column());
+        column.or_else(|| of(PayloadFrom::Name)).unwrap_or(&Value::Undefined)
     }
 
     fn in_payload(

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
-use super::{Input, Outcome, Program};
+use super::{Columns, Input, Outcome, Program};
 use crate::rule::run::Reason;
 use crate::rule::value::{Map, Value};
 
@@ -227,5 +227,48 @@ fn it_is_said_why_an_event_does_not_match() {
         let input = Input::new(&columns);
         assert_eq!(program.apply(&input), Ok(Outcome::NotMatched), "{condition}");
         assert_eq!(program.why_not(&input), expected);
+    }
+}
+
+/// Columns that tell which of them were read.
+struct Watched(Map, std::cell::RefCell<Vec<String>>);
+
+impl Columns for Watched {
+    fn column(&self, name: &[u8]) -> Option<Value> {
+        self.1.borrow_mut().push(String::from_utf8_lossy(name).into_owned());
+        self.0.column(name)
+    }
+
+    fn all(&self) -> Map {
+        self.0.all()
+    }
+}
+
+#[test]
+fn a_payload_is_read_once_for_all_rules_and_only_when_one_looks_into_it() {
+    let event = json!({"topic": "t", "payload": "{\"list\":[[7]],\"deep\":{\"list\":[8]}}"});
+    // By keys alone what they lead to is read, otherwise the whole payload.
+    for path in ["payload.list", "payload.deep.list", "payload.list[1]"] {
+        let watched = Watched(columns(&event), std::cell::RefCell::default());
+        let input = Input::new(&watched);
+        let apply = |sql: &str| {
+            let outcome = Program::new(sql).unwrap().apply(&input).unwrap();
+            let Outcome::Outputs(outputs) = outcome else { panic!("nothing is put out") };
+            outputs[0].get(b"x").unwrap().clone()
+        };
+        apply("SELECT topic as x FROM t WHERE topic = 't'");
+        assert!(!watched.1.borrow().iter().any(|name| name == "payload"), "nobody asked for it");
+        // Of two that are read apart the elements are not the same ones in memory.
+        let (one, other) = (
+            apply(&format!("SELECT {path} as x FROM t WHERE {path} != 1")),
+            apply(&format!("SELECT 1 as y, {path} as x FROM t")),
+        );
+        assert_eq!(one, other);
+        assert_eq!(one.as_array().unwrap().as_ptr(), other.as_array().unwrap().as_ptr(), "{path}");
+        assert_eq!(
+            watched.1.borrow().iter().filter(|name| *name == "payload").count(),
+            1,
+            "{path}"
+        );
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn write_shortest(number: f64, out: &mut Vec<u8>) {
     let size = number.abs();
     // Neither zeros in front nor behind could make an exponent shorter; most numbers of devices are such.
     if (0.01..TWO_TO_53).contains(&size) && (size < 100.0 || size.fract() != 0.0) {
-        write!(out, "{number:?}").expect("memory takes all");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
         return;
     }
     let scientific = format!("{size:e}");

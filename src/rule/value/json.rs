@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::float::write_shortest;
+use super::scan::{digits_length, plain_length};
 use super::{Integer, Map, Value};
 
 /// Deepest nesting that is read or made.
@@ -31,7 +32,7 @@ impl Value {
         if let Err(error) = std::str::from_utf8(text) {
             return Err(NotJson { position: error.valid_up_to() });
         }
-        let mut reader = Reader { text, position: 0 };
+        let mut reader = Reader::new(text, 0);
         let value = reader.value(0);
         reader.skip_blanks();
         match value {
@@ -125,35 +126,26 @@ fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What ends the plain part of a text: `"`, `\\` and control characters.
-#[expect(clippy::indexing_slicing, reason = "out of bounds would not compile")]
-const SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        special[control] = true;
-        control += 1;
-    }
-    special[0x22] = true; // "
-    special[0x5c] = true; // \
-    special
-};
-
-/// Bytes in front of the first special one.
-pub(super) fn plain_length(text: &[u8]) -> usize {
-    let special = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(true);
-    text.iter().position(special).unwrap_or(text.len())
-}
-
 /// Where reading stands in a text.
 pub(super) struct Reader<'text> {
-    pub(super) text: &'text Bytes,
+    text: &'text Bytes,
+    /// The same, without the way through [`Bytes`].
+    bytes: &'text [u8],
     pub(super) position: usize,
 }
 
-impl Reader<'_> {
+impl<'text> Reader<'text> {
+    pub(super) fn new(text: &'text Bytes, position: usize) -> Self {
+        Self { text, bytes: text, position }
+    }
+
     pub(super) fn peek(&self) -> Option<u8> {
-        self.text.get(self.position).copied()
+        self.bytes.get(self.position).copied()
+    }
+
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'text [u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
     }
 
     pub(super) fn skip_blanks(&mut self) {
@@ -181,7 +173,7 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, word: &[u8], value: Value) -> Option<Value> {
-        self.text.get(self.position..)?.starts_with(word).then(|| {
+        self.rest().starts_with(word).then(|| {
             self.position += word.len();
             value
         })
@@ -228,7 +220,7 @@ impl Reader<'_> {
     pub(super) fn text(&mut self) -> Option<Bytes> {
         self.take(b'"')?;
         let start = self.position;
-        let rest = self.text.get(start..)?;
+        let rest = self.rest();
         let stop = plain_length(rest);
         self.position = start + stop;
         if self.take(b'"').is_some() {
@@ -284,7 +276,7 @@ impl Reader<'_> {
     }
 
     fn four_digits(&mut self) -> Option<u32> {
-        let digits = self.text.get(self.position..self.position + 4)?;
+        let digits = self.rest().get(..4)?;
         if !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
@@ -294,11 +286,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn digits(&mut self) -> usize {
-        let start = self.position;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.position += 1;
-        }
-        self.position - start
+        let digits = digits_length(self.rest());
+        self.position += digits;
+        digits
     }
 
     pub(super) fn number(&mut self) -> Option<Value> {
@@ -322,7 +312,7 @@ impl Reader<'_> {
             }
             (self.digits() > 0).then_some(())?;
         }
-        let text = self.text.get(start..self.position)?;
+        let text = self.bytes.get(start..self.position)?;
         if is_float {
             return Value::float(std::str::from_utf8(text).ok()?.parse().ok()?);
         }

@@ -1,152 +1,230 @@
 //! Looking into a JSON object without making values of what nobody asks for.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::json::{Reader, plain_length};
+use super::json::Reader;
+use super::scan::{digits_length, plain_length};
 use super::{JSON_DEPTH_MAX, Value};
 
-/// The members of a JSON object: where their keys and values stand. All of the text is JSON.
+/// The members of a JSON object: where their keys and values stand, and what was read of them. All of the text is JSON.
 #[derive(Debug)]
 pub struct Members {
     text: Bytes,
-    entries: Vec<(Range<usize>, usize)>,
+    entries: Vec<Member>,
+}
+
+/// Positions take half the space that `usize` does: most members are passed over only.
+#[derive(Debug)]
+struct Member {
+    key: Range<u32>,
+    start: u32,
+    read: OnceCell<Box<Read>>,
+}
+
+/// A value that somebody asked for.
+#[derive(Debug, Default)]
+struct Read {
+    value: OnceCell<Value>,
+    /// Of a path that goes on; `None` where it cannot be looked into.
+    members: OnceCell<Option<Members>>,
 }
 
 impl Members {
-    /// Looks through a text once. `None` when it is not the JSON of an object, or has keys with escapes at its top: what
-    /// [`Value::parse_json`] is for.
+    /// Looks through a text once. `None` when it is not the JSON of an object, or has keys with escapes at its top, or
+    /// more than 4 GiB: what [`Value::parse_json`] is for.
     #[must_use]
     pub fn read(text: &Bytes) -> Option<Self> {
+        u32::try_from(text.len()).ok()?;
         std::str::from_utf8(text).ok()?;
-        let mut reader = Reader { text, position: 0 };
-        reader.skip_blanks();
+        let walker = Walker::new(text);
+        let start = walker.behind_blanks(0);
+        let (members, end) = Self::at(text, start, 0)?;
+        (walker.behind_blanks(end) == text.len()).then_some(members)
+    }
+
+    /// As [`Self::read`], of the object that starts there; where it ends.
+    fn at(text: &Bytes, start: usize, depth: usize) -> Option<(Self, usize)> {
+        let walker = Walker::new(text);
+        if walker.byte(start)? != b'{' {
+            return None;
+        }
         let mut entries = Vec::with_capacity(16);
-        let plain = reader.members(0, |key, value| entries.push((key, value)))?;
-        reader.skip_blanks();
-        let whole = plain && reader.position == text.len();
-        whole.then(|| Self { text: text.clone(), entries })
+        let (end, plain) = walker.object(start, depth, |key, start| {
+            entries.push(Member { key, start, read: OnceCell::new() });
+        })?;
+        plain.then(|| (Self { text: text.clone(), entries }, end))
     }
 
     /// The value at a path of keys, `Undefined` where there is none; `None` when it takes more than looking: a text on the
-    /// way, which may be JSON, or a key with escapes.
+    /// way, which may be JSON, or a key with escapes. Each value is read once, however often it is asked for.
     pub fn get<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> Option<Value> {
-        let first = keys.next()?;
-        let named = |(key, _): &&(Range<usize>, usize)| self.text.get(key.clone()) == Some(first);
-        // Of a key that is there twice the last counts.
-        let Some((_, start)) = self.entries.iter().rev().find(named) else {
-            return Some(Value::Undefined);
-        };
-        let mut reader = Reader { text: &self.text, position: *start };
-        for (depth, key) in (1..).zip(keys) {
-            match reader.peek()? {
+        let mut key = keys.next()?;
+        let mut members = self;
+        for depth in 1.. {
+            let Some(member) = members.member(key) else { break };
+            let start = index(member.start);
+            let read = member.read.get_or_init(Box::default);
+            let Some(next) = keys.next() else {
+                let value = || Reader::new(&members.text, start).value(depth);
+                let value = read.value.get_or_init(|| value().unwrap_or(Value::Undefined));
+                return Some(value.clone());
+            };
+            match members.text.get(start)? {
                 b'{' => {}
                 b'"' => return None,
-                _ => return Some(Value::Undefined),
+                _ => break,
             }
-            let mut found = None;
-            let plain = reader.members(depth, |known, value| {
-                if self.text.get(known) == Some(key) {
-                    found = Some(value);
-                }
-            })?;
-            match found {
-                _ if !plain => return None,
-                Some(start) => reader.position = start,
-                None => return Some(Value::Undefined),
-            }
+            let look = || Self::at(&members.text, start, depth).map(|(members, _)| members);
+            members = read.members.get_or_init(look).as_ref()?;
+            key = next;
         }
-        reader.value(1)
+        Some(Value::Undefined)
+    }
+
+    fn member(&self, key: &[u8]) -> Option<&Member> {
+        // Of a key that is there twice the last counts.
+        self.entries.iter().rev().find(|member| {
+            let Range { start, end } = member.key;
+            self.text.get(index(start)..index(end)) == Some(key)
+        })
     }
 }
 
-impl Reader<'_> {
-    /// Walks over an object and tells each key and where its value starts; false when a key has escapes.
-    fn members(&mut self, depth: usize, mut tell: impl FnMut(Range<usize>, usize)) -> Option<bool> {
-        self.take(b'{')?;
+/// Walks over JSON from one position to another, and is as strict as reading it. Positions go through registers: this is
+/// where the time of a rule goes that looks into a payload.
+#[derive(Clone, Copy)]
+struct Walker<'text> {
+    text: &'text Bytes,
+    bytes: &'text [u8],
+}
+
+impl<'text> Walker<'text> {
+    fn new(text: &'text Bytes) -> Self {
+        Self { text, bytes: text }
+    }
+
+    fn byte(self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    fn rest(self, at: usize) -> &'text [u8] {
+        self.bytes.get(at..).unwrap_or_default()
+    }
+
+    fn behind_blanks(self, mut at: usize) -> usize {
+        while matches!(self.byte(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
+        }
+        at
+    }
+
+    /// Behind an object; tells each key and where its value starts. The second is whether no key has escapes.
+    fn object(
+        self,
+        at: usize,
+        depth: usize,
+        mut tell: impl FnMut(Range<u32>, u32),
+    ) -> Option<(usize, bool)> {
         let mut plain = true;
-        self.skip_blanks();
-        if self.take(b'}').is_some() {
-            return Some(plain);
+        let mut at = self.behind_blanks(at + 1);
+        if self.byte(at)? == b'}' {
+            return Some((at + 1, plain));
         }
         loop {
-            self.skip_blanks();
-            let start = self.position + 1;
-            let escaped = self.skip_text()?;
-            let key = start..self.position - 1;
-            plain &= !escaped;
-            self.skip_blanks();
-            self.take(b':')?;
-            self.skip_blanks();
-            tell(key, self.position);
-            self.skip(depth + 1)?;
-            self.skip_blanks();
-            if self.take(b',').is_none() {
-                self.take(b'}')?;
-                return Some(plain);
+            let (end, unescaped) = self.text(at)?;
+            plain &= unescaped;
+            let key = place(at + 1)..place(end - 1);
+            at = self.behind_blanks(end);
+            if self.byte(at)? != b':' {
+                return None;
+            }
+            at = self.behind_blanks(at + 1);
+            tell(key, place(at));
+            at = self.behind_blanks(self.value(at, depth + 1)?);
+            match self.byte(at)? {
+                b',' => at = self.behind_blanks(at + 1),
+                b'}' => return Some((at + 1, plain)),
+                _ => return None,
             }
         }
     }
 
-    /// Walks over a value, and is as strict as reading it.
-    fn skip(&mut self, depth: usize) -> Option<()> {
-        self.skip_blanks();
-        match self.peek()? {
-            b'{' if depth < JSON_DEPTH_MAX => self.members(depth, |_, _| ()).map(|_| ()),
-            b'[' if depth < JSON_DEPTH_MAX => self.skip_array(depth),
-            b'"' => self.skip_text().map(|_| ()),
-            b'-' | b'0'..=b'9' => self.skip_number(),
-            b't' | b'f' | b'n' => self.value(depth).map(|_| ()),
+    fn array(self, at: usize, depth: usize) -> Option<usize> {
+        let mut at = self.behind_blanks(at + 1);
+        if self.byte(at)? == b']' {
+            return Some(at + 1);
+        }
+        loop {
+            at = self.behind_blanks(self.value(at, depth + 1)?);
+            match self.byte(at)? {
+                b',' => at = self.behind_blanks(at + 1),
+                b']' => return Some(at + 1),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Behind the value that starts here.
+    fn value(self, at: usize, depth: usize) -> Option<usize> {
+        match self.byte(at)? {
+            b'"' => self.text(at).map(|(end, _)| end),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b'{' if depth < JSON_DEPTH_MAX => self.object(at, depth, |_, _| ()).map(|(end, _)| end),
+            b'[' if depth < JSON_DEPTH_MAX => self.array(at, depth),
+            b't' | b'f' | b'n' => self.read(at, |reader| reader.value(depth)),
             _ => None,
         }
     }
 
-    fn skip_array(&mut self, depth: usize) -> Option<()> {
-        self.take(b'[')?;
-        self.skip_blanks();
-        if self.take(b']').is_some() {
-            return Some(());
+    /// Behind a text; the second is whether it has no escapes.
+    fn text(self, at: usize) -> Option<(usize, bool)> {
+        if self.byte(at)? != b'"' {
+            return None;
         }
-        loop {
-            self.skip(depth + 1)?;
-            self.skip_blanks();
-            if self.take(b',').is_none() {
-                return self.take(b']');
-            }
+        let end = at + 1 + plain_length(self.rest(at + 1));
+        if self.byte(end)? == b'"' {
+            return Some((end + 1, true));
         }
+        self.read(at, Reader::text).map(|end| (end, false))
     }
 
-    /// True when it has escapes.
-    fn skip_text(&mut self) -> Option<bool> {
-        let start = self.position;
-        self.take(b'"')?;
-        let rest = self.text.get(self.position..)?;
-        self.position += plain_length(rest);
-        if self.take(b'"').is_some() {
-            return Some(false);
-        }
-        self.position = start;
-        self.text().map(|_| true)
-    }
-
-    fn skip_number(&mut self) -> Option<()> {
+    fn number(self, at: usize) -> Option<usize> {
         // Surely an integer or a float that is finite; all else is read.
         const DIGITS: usize = 18;
-        let start = self.position;
-        let negative = usize::from(self.take(b'-').is_some());
-        let leading_zero = self.peek()? == b'0';
-        let whole = self.digits();
-        let fraction = if self.take(b'.').is_some() { self.digits() } else { 1 };
-        let simple = (1..=DIGITS).contains(&whole)
-            && (whole == 1 || !leading_zero)
-            && fraction > 0
-            && !matches!(self.peek(), Some(b'e' | b'E'));
-        debug_assert!(self.position >= start + negative, "digits are walked over");
-        if simple {
-            return Some(());
+        let start = at + usize::from(self.byte(at)? == b'-');
+        let digits = |at| digits_length(self.rest(at));
+        let whole = digits(start);
+        let mut end = start + whole;
+        let mut simple = whole == 1 || ((2..=DIGITS).contains(&whole) && self.byte(start)? != b'0');
+        if self.byte(end) == Some(b'.') {
+            let fraction = digits(end + 1);
+            simple &= fraction > 0;
+            end += 1 + fraction;
         }
-        self.position = start;
-        self.number().map(|_| ())
+        if simple && !matches!(self.byte(end), Some(b'e' | b'E')) {
+            return Some(end);
+        }
+        self.read(at, Reader::number)
     }
+
+    /// Behind what has to be read to know.
+    fn read<T>(
+        self,
+        at: usize,
+        read: impl FnOnce(&mut Reader<'text>) -> Option<T>,
+    ) -> Option<usize> {
+        let mut reader = Reader::new(self.text, at);
+        read(&mut reader).map(|_| reader.position)
+    }
+}
+
+fn place(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }

@@ -13,6 +13,7 @@ mod map;
 mod members;
 mod order;
 mod path;
+mod scan;
 
 #[cfg(test)]
 mod tests;

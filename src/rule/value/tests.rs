@@ -3,8 +3,8 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::json::plain_length;
-use super::{Index, Integer, Map, Members, Value, number_in};
+use super::scan::{digits_length, plain_length};
+use super::{Index, Integer, Map, Members, Value, number_in, shortest};
 
 fn json(text: &str) -> Value {
     Value::parse_json(&Bytes::copy_from_slice(text.as_bytes()))
@@ -33,6 +33,22 @@ fn what_ends_the_plain_part_of_a_text_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn what_ends_digits_is_found_wherever_it_stands() {
+    for end in 0..=u8::MAX {
+        for length in 1..20 {
+            for place in 0..length {
+                for digit in b'0'..=b'9' {
+                    let mut text = vec![digit; length];
+                    text[place] = end;
+                    let expected = if end.is_ascii_digit() { length } else { place };
+                    assert_eq!(digits_length(&text), expected, "{end} at {place} of {length}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn numbers_of_json_keep_their_type_and_every_digit() {
     for (text, expected) in [
         ("123456789012345678901234567890", "123456789012345678901234567890"),
@@ -42,6 +58,7 @@ fn numbers_of_json_keep_their_type_and_every_digit() {
         ("1.0", "1.0"),
         ("-0", "0"),
         ("0.1", "0.1"),
+        ("1499071561162264.25", "1499071561162264.2"),
     ] {
         assert_eq!(written(&json(text)), expected, "{text}");
     }
@@ -219,6 +236,19 @@ proptest! {
             if let Some(found) = found {
                 prop_assert_eq!(found, expected, "{:?} {:?}", text, path);
             }
+        }
+    }
+
+    /// As many digits as the standard library takes, which rounds up between two that are as near; Ryu, which EMQX uses,
+    /// takes the even one.
+    #[test]
+    fn floats_are_written_with_the_fewest_digits(number in 0.01..9e15_f64, decimals in 0..17_usize) {
+        let rounded: f64 = format!("{number:.decimals$}").parse().unwrap();
+        for number in [rounded, -rounded, rounded / 1e13, number] {
+            let plain = format!("{number:?}");
+            let ours = shortest(number);
+            prop_assert!(ours.len() <= plain.len(), "{ours} {plain}");
+            prop_assert_eq!(ours.parse(), Ok(number));
         }
     }
 
