@@ -209,6 +209,23 @@ fn every_template_of_emqx_renders_here_what_it_renders_there() {
 }
 
 #[test]
+fn what_is_undefined_is_its_name_wherever_a_template_shows_it() {
+    let data = json!({ "a": { "$undefined": true }, "b": { "c": { "$undefined": true } } });
+    let rendered = ["${a}", "${a.x}", "${b.c}", "${b}", "${.}"].map(|template| {
+        let case = json!({ "template": template, "data": data });
+        let answer = answers(&["template", "test", "--cases", "-"], &[case]).remove(0);
+        format!("{template} {} {}", answer["result"].as_str().unwrap(), answer["missing"])
+    });
+    expect![[r#"
+        ${a} undefined ["a"]
+        ${a.x} undefined ["a.x"]
+        ${b.c} undefined ["b.c"]
+        ${b} {"c":"undefined"} []
+        ${.} {"a":"undefined","b":{"c":"undefined"}} []"#]]
+    .assert_eq(&rendered.join("\n"));
+}
+
+#[test]
 fn a_line_that_is_no_case_is_answered_and_the_next_one_too() {
     let output = answers(
         &["rule", "test", "--cases", "-"],

@@ -6,7 +6,8 @@ use ::bytes::Bytes;
 use proptest::prelude::*;
 
 use self::calls::{Columns, evaluate};
-use super::{Function, all, did_you_mean, lookup, why_unavailable};
+use super::{Function, all, did_you_mean, lookup, unavailable, why_unavailable};
+use crate::rule::program::Program;
 use crate::rule::run::{ELEMENTS_MAX, TEXT_BYTES_MAX};
 use crate::rule::value::{Map, Value};
 
@@ -140,6 +141,19 @@ fn every_function_has_one_name_and_a_signature_that_can_be_met() {
         assert!(lookup(name).is_some());
     }
     assert!(names.len() > 140, "{}", names.len());
+}
+
+#[test]
+fn functions_that_a_gateway_cannot_have_are_refused_when_a_rule_is_loaded() {
+    for (name, reason) in unavailable::all() {
+        let name = name.replace('*', "decode");
+        let errors = Program::new(&format!("SELECT {name}(payload, 'x') AS x FROM t")).unwrap_err();
+        let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert!(
+            matches!(&told[..], [only] if only.contains(&name) && only.contains(reason)),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

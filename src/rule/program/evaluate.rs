@@ -70,6 +70,14 @@ impl Run {
         Ok(())
     }
 
+    /// Whether a path through a text that stands for the payload may be one of keys alone, for [`Self::member`].
+    pub(super) fn may_look(&self, text: &Bytes, steps: &[Step]) -> bool {
+        let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
+        self.decoded.is_none()
+            && steps.iter().all(|step| step.key().is_some())
+            && self.first.as_ref().is_none_or(same)
+    }
+
     /// As a path of keys through [`Self::decoded_payload`], without decoding what else is there; `None` where that is
     /// what it takes.
     pub(super) fn member(
@@ -77,20 +85,12 @@ impl Run {
         text: &Bytes,
         steps: &[Step],
         input: &Input<'_>,
-    ) -> Result<Option<Value>, RunError> {
-        let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
-        if self.decoded.is_some()
-            || !steps.iter().all(|step| step.key().is_some())
-            || self.first.as_ref().is_some_and(|first| !same(first))
-        {
-            return Ok(None);
-        }
-        self.spend(text.len() / 64)?;
+    ) -> Option<Value> {
         let found = input.member(text, steps.iter().filter_map(Step::key));
         if found.is_some() && self.first.is_none() {
             self.first = Some(text.clone());
         }
-        Ok(found)
+        found
     }
 
     pub(super) fn decoded_payload(

@@ -121,8 +121,11 @@ impl Scope<'_> {
         match payload {
             Value::Undefined => Ok(Value::Undefined),
             Value::Text(text) => {
-                if let Some(found) = run.member(text, steps, self.input)? {
-                    return Ok(found);
+                if run.may_look(text, steps) {
+                    run.spend(text.len() / 64)?;
+                    if let Some(found) = run.member(text, steps, self.input) {
+                        return Ok(found);
+                    }
                 }
                 let decoded = run.decoded_payload(text, self.input)?;
                 self.walk(&decoded, steps, Origin::Value(&decoded), run)
