@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, registry};
 
 use super::Failure;
 use crate::config::{Log, LogFormat};
@@ -12,16 +15,18 @@ const LIBRARIES: &str = "rmqtt=off,rmqtt_net=off,rmqtt_codec=off,rumqttc=off,sle
 
 /// Sends log lines to standard error from here on.
 pub(super) fn start(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(format!("{LIBRARIES},{}", log.filter))
+    let filter: Targets = format!("{LIBRARIES},{}", log.filter)
+        .parse()
         .map_err(|error| Failure::config(&format!("log.filter: {error}")))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry().with(lines).with(filter).try_init(),
+        LogFormat::Json => {
+            registry().with(lines.json().flatten_event(true)).with(filter).try_init()
+        }
     };
     started.map_err(|error| Failure { code: 1, message: format!("error: {error}") })
 }

@@ -291,7 +291,7 @@ pub(super) fn disk_bytes(dir: &Path) -> u64 {
 /// thread of one that hangs is left behind.
 pub(super) fn open_guarded<T: Send + 'static>(
     dir: &Path,
-    open: fn(&Path) -> sled::Result<T>,
+    open: impl FnOnce(&Path) -> sled::Result<T> + Send + 'static,
 ) -> Result<T, GenerationError> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let opening = dir.to_owned();

@@ -25,12 +25,36 @@ const SEGMENT_BYTES: usize = 512 * 1024;
 /// Pages above a quarter of a segment would become files that are never synced. A leaf holds up to 16 values, and one
 /// more before it splits; the keys of heads are long, but their values short.
 const _: () = assert!(17 * (VALUE_BYTES_MAX + 32) + 2048 < SEGMENT_BYTES / 4);
-const CACHE_BYTES: u64 = 1024 * 1024;
 const HEADS: &[u8] = b"heads";
 const BODIES: &[u8] = b"bodies";
 const REWRITING: &str = "rewriting";
 /// Bytes written between two flushes while copying: bounds what sled buffers.
 const COPY_BYTES_PER_FLUSH: u64 = 1024 * 1024;
+
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To keep letters, for as long as the gateway runs.
+    Keep,
+    /// To look at a copy of them for a moment: with more memory, and nothing has to last.
+    Look,
+}
+
+impl Purpose {
+    const fn cache_bytes(self) -> u64 {
+        match self {
+            Self::Keep => 1024 * 1024,
+            Self::Look => 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Where the letters are, and what for.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    pub(super) dir: PathBuf,
+    pub(super) purpose: Purpose,
+}
 
 type Trees = (sled::Db, sled::Tree, sled::Tree);
 
@@ -61,35 +85,40 @@ pub struct FoundLetter {
 impl Database {
     /// Opens the database in the folder of the letters, mended where it must be; `None` when there is none.
     pub(super) fn open_existing(
-        letters_dir: &Path,
+        home: &Home,
         metrics: &StoreMetrics,
     ) -> Result<Option<Self>, GenerationError> {
-        let mut numbers = match numbers(letters_dir) {
+        let mut numbers = match numbers(&home.dir) {
             Ok(numbers) => numbers,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(GenerationError::Io(error)),
         };
         let Some(number) = numbers.pop() else { return Ok(None) };
         for left_over in numbers.into_iter().map(folder).chain([REWRITING.to_owned()]) {
-            remove(&letters_dir.join(left_over)).map_err(GenerationError::Io)?;
+            remove(&home.dir.join(left_over)).map_err(GenerationError::Io)?;
         }
-        open_repaired(letters_dir, number, metrics).map(Some)
+        open_repaired(home, number, metrics).map(Some)
     }
 
     /// Makes an empty database.
-    pub(super) fn create(letters_dir: &Path, number: u64) -> Result<Self, GenerationError> {
-        let make = fs::create_dir_all(letters_dir)
-            .and_then(|()| letters_dir.parent().map_or(Ok(()), sync::sync_dir));
+    pub(super) fn create(home: &Home, number: u64) -> Result<Self, GenerationError> {
+        let make = fs::create_dir_all(&home.dir)
+            .and_then(|()| home.dir.parent().map_or(Ok(()), sync::sync_dir));
         make.map_err(GenerationError::Io)?;
-        Self::open(letters_dir, &folder(number), number)
+        Self::open(home, &folder(number), number)
     }
 
-    fn open(letters_dir: &Path, name: &str, number: u64) -> Result<Self, GenerationError> {
-        let dir = letters_dir.join(name);
-        let (db, heads, bodies) = generation::open_guarded(&dir, open_trees)?;
+    fn open(home: &Home, name: &str, number: u64) -> Result<Self, GenerationError> {
+        let Home { dir: letters_dir, purpose } = home;
+        let (dir, cache_bytes) = (letters_dir.join(name), purpose.cache_bytes());
+        let open = move |dir: &Path| open_trees(dir, cache_bytes);
+        let (db, heads, bodies) = generation::open_guarded(&dir, open)?;
         let database = Self { number, dir, db, heads, bodies };
-        database.flush()?;
-        generation::make_files_durable(&database.dir, letters_dir).map_err(GenerationError::Io)?;
+        if *purpose == Purpose::Keep {
+            database.flush()?;
+            let durable = generation::make_files_durable(&database.dir, letters_dir);
+            durable.map_err(GenerationError::Io)?;
+        }
         Ok(database)
     }
 
@@ -244,13 +273,13 @@ impl Database {
     /// Copies what is left into the next database and removes this one.
     pub(super) fn rewrite(
         self,
-        letters_dir: &Path,
+        home: &Home,
         metrics: &StoreMetrics,
     ) -> Result<Self, GenerationError> {
-        let making = letters_dir.join(REWRITING);
+        let making = home.dir.join(REWRITING);
         remove(&making).map_err(GenerationError::Io)?;
         let next = self.number + 1;
-        let copy = Self::open(letters_dir, REWRITING, next)?;
+        let copy = Self::open(home, REWRITING, next)?;
         let mut bytes = 0;
         let mut copied = Ok(());
         self.heads_after(&[], &[], |found| {
@@ -266,13 +295,13 @@ impl Database {
         copy.flush()?;
         drop(copy);
         generation::await_closed(&making.join(DB_FILE)).map_err(GenerationError::Io)?;
-        let rename = fs::rename(&making, letters_dir.join(folder(next)))
-            .and_then(|()| sync::sync_dir(letters_dir));
+        let rename = fs::rename(&making, home.dir.join(folder(next)))
+            .and_then(|()| sync::sync_dir(&home.dir));
         rename.map_err(GenerationError::Io)?;
         let old = self.dir.clone();
         drop(self);
         remove(&old).map_err(GenerationError::Io)?;
-        open_repaired(letters_dir, next, metrics)
+        open_repaired(home, next, metrics)
     }
 
     fn copy_letter(&self, found: &FoundLetter, copy: &Self) -> Result<(), GenerationError> {
@@ -309,11 +338,11 @@ fn found(key: &[u8], value: &[u8]) -> Option<FoundLetter> {
     Some(FoundLetter { head, bytes })
 }
 
-fn open_trees(dir: &Path) -> sled::Result<Trees> {
+fn open_trees(dir: &Path, cache_bytes: u64) -> sled::Result<Trees> {
     let db = sled::Config::new()
         .path(dir)
         .segment_size(SEGMENT_BYTES)
-        .cache_capacity(CACHE_BYTES)
+        .cache_capacity(cache_bytes)
         .flush_every_ms(None)
         .open()?;
     let heads = db.open_tree(HEADS)?;
@@ -322,14 +351,14 @@ fn open_trees(dir: &Path) -> sled::Result<Trees> {
 }
 
 fn open_repaired(
-    letters_dir: &Path,
+    home: &Home,
     number: u64,
     metrics: &StoreMetrics,
 ) -> Result<Database, GenerationError> {
     let name = folder(number);
-    let dir = letters_dir.join(&name);
+    let dir = home.dir.join(&name);
     let open = || {
-        let database = Database::open(letters_dir, &name, number)?;
+        let database = Database::open(home, &name, number)?;
         // A damaged database may open and fail when it is read.
         let damaged = database.damaged_heads()?;
         metrics.repairs("damaged_letter").inc_by(damaged);
@@ -343,7 +372,7 @@ fn open_repaired(
     warn!(why, "dead letters do not open: trying without their snapshot");
     repair::remove_what_is_made_anew(&dir, metrics);
     match open() {
-        Err(GenerationError::Damaged(why)) => salvage(letters_dir, number, &why, metrics),
+        Err(GenerationError::Damaged(why)) => salvage(home, number, &why, metrics),
         other => other,
     }
 }
@@ -351,12 +380,12 @@ fn open_repaired(
 /// Sets the database aside and makes a fresh one of what can be carved from its file. A letter that was removed may
 /// come back: its record id is the same.
 fn salvage(
-    letters_dir: &Path,
+    home: &Home,
     number: u64,
     why: &str,
     metrics: &StoreMetrics,
 ) -> Result<Database, GenerationError> {
-    let aside = repair::set_aside(letters_dir, &folder(number)).map_err(GenerationError::Io)?;
+    let aside = repair::set_aside(&home.dir, &folder(number)).map_err(GenerationError::Io)?;
     metrics.repairs("set_aside").inc();
     let bytes = match fs::read(aside.join(DB_FILE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -366,7 +395,7 @@ fn salvage(
     };
     let (heads, bodies) = carve(&bytes);
     error!(aside = %aside.display(), why, letters = heads.len(), "dead letters set aside: the intact ones are carried over");
-    let fresh = Database::open(letters_dir, &folder(number), number)?;
+    let fresh = Database::open(home, &folder(number), number)?;
     let mut staged_bytes = 0;
     for (key, (head, value)) in &heads {
         let keys: Vec<_> =

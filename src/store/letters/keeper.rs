@@ -2,14 +2,13 @@
 //!
 //! A loop of waiting for requests and doing them; what is to be durable shares one flush with what waits behind it.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::database::{Database, FoundLetter};
+use super::database::{Database, FoundLetter, Home};
 use super::ledger::Ledger;
 use super::letter::{self, DeadLetter, DeadLetterHead, LetterKey};
 use super::operator::{Exchanged, LetterPage, Removal};
@@ -76,7 +75,7 @@ pub(super) struct Append {
 
 #[derive(Debug)]
 pub(super) struct Keeper {
-    dir: PathBuf,
+    home: Home,
     ledger: Arc<Mutex<Ledger>>,
     pulse: Arc<Pulse>,
     metrics: StoreMetrics,
@@ -93,13 +92,13 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        dir: PathBuf,
+        home: Home,
         ledger: Arc<Mutex<Ledger>>,
         pulse: Arc<Pulse>,
         metrics: StoreMetrics,
     ) -> Self {
         Self {
-            dir,
+            home,
             ledger,
             pulse,
             metrics,
@@ -297,7 +296,7 @@ impl Keeper {
     fn open_or_create(&mut self) -> Result<(), String> {
         self.open_existing()?;
         if self.database.is_none() {
-            match Database::create(&self.dir, self.next_database) {
+            match Database::create(&self.home, self.next_database) {
                 Ok(database) => self.take_in(database),
                 Err(error) => return Err(self.give_up(&error)),
             }
@@ -316,7 +315,7 @@ impl Keeper {
         }
         let pulse = Arc::clone(&self.pulse);
         let _long_work = pulse.begin_long_work();
-        match Database::open_existing(&self.dir, &self.metrics) {
+        match Database::open_existing(&self.home, &self.metrics) {
             Ok(None) => {}
             Ok(Some(database)) => {
                 if let Err(error) = self.count(&database) {
@@ -375,7 +374,7 @@ impl Keeper {
         let Some(database) = self.database.take() else { return };
         let pulse = Arc::clone(&self.pulse);
         let _long_work = pulse.begin_long_work();
-        match database.rewrite(&self.dir, &self.metrics) {
+        match database.rewrite(&self.home, &self.metrics) {
             Ok(database) => self.take_in(database),
             Err(error) => {
                 // Everything is in the old folder, or in the new one.

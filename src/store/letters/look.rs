@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::database::Purpose;
 use super::{DeadLetters, FOLDER};
 use crate::metrics::Metrics;
 use crate::store::StoreError;
@@ -40,7 +41,13 @@ impl DeadLettersCopy {
         copy(&data_dir.join(FOLDER), &dir.path().join(FOLDER))?;
         lock::check_unused(data_dir)?;
         let lock = Arc::new(DirLock::take(dir.path())?);
-        let letters = DeadLetters::open(dir.path(), NonZeroU64::MAX, Metrics::new().store, lock)?;
+        let letters = DeadLetters::open_for(
+            Purpose::Look,
+            dir.path(),
+            NonZeroU64::MAX,
+            Metrics::new().store,
+            lock,
+        )?;
         Ok(Self { letters, _dir: dir })
     }
 

@@ -32,6 +32,7 @@ use super::lock::DirLock;
 use super::pulse::{Beat, Pulse};
 use crate::metrics::{DeadLetterSnapshot, StoreMetrics};
 use crate::name::{RecordId, SinkName};
+use database::{Home, Purpose};
 use keeper::{Append, Keeper, Overflow, Reply, Request};
 use ledger::Ledger;
 
@@ -64,11 +65,22 @@ impl DeadLetters {
         metrics: StoreMetrics,
         lock: Arc<DirLock>,
     ) -> Result<Self, StoreError> {
+        Self::open_for(Purpose::Keep, data_dir, bytes_max, metrics, lock)
+    }
+
+    fn open_for(
+        purpose: Purpose,
+        data_dir: &Path,
+        bytes_max: NonZeroU64,
+        metrics: StoreMetrics,
+        lock: Arc<DirLock>,
+    ) -> Result<Self, StoreError> {
         let dir = data_dir.join(FOLDER);
         let ledger = Arc::new(Mutex::new(Ledger::new(bytes_max)));
         let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
         let pulse = Arc::new(Pulse::default());
-        let keeper = Keeper::new(dir.clone(), Arc::clone(&ledger), Arc::clone(&pulse), metrics);
+        let home = Home { dir: dir.clone(), purpose };
+        let keeper = Keeper::new(home, Arc::clone(&ledger), Arc::clone(&pulse), metrics);
         let thread = thread::Builder::new()
             .name("dead letters".to_owned())
             .spawn(move || keeper.run(receiver))
