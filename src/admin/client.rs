@@ -4,10 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Collected, Empty, Limited};
-use hyper::Method;
-use hyper::body::{Body, Bytes, Incoming};
-use hyper_util::rt::TokioIo;
+use http::Method;
+use http_body_util::{BodyExt as _, Collected, Limited};
+use hyper::body::Body;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -118,7 +117,7 @@ pub async fn tail(socket: &Path, wanted: &TailQuery) -> Result<Lines, ClientErro
 #[derive(Debug)]
 pub struct Lines {
     socket: PathBuf,
-    body: Incoming,
+    body: reqwest::Body,
     /// Read, and not given out yet.
     rest: Vec<u8>,
 }
@@ -198,45 +197,42 @@ fn bad_answer(socket: &Path, why: String) -> ClientError {
 
 /// Whether a process listens on `socket` and lets us in.
 pub async fn reaches(socket: &Path) -> Result<(), ClientError> {
-    connect(socket).await.map(drop)
-}
-
-async fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
-    UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+    let connected = UnixStream::connect(socket).await;
+    connected.map(drop).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: socket.to_owned() },
         _ => ClientError::NotRunning { path: socket.to_owned() },
     })
 }
 
 /// Sends a request without a body and waits for the head of a good answer. What is refused is an error.
-async fn open(socket: &Path, method: Method, path: &str) -> Result<Incoming, ClientError> {
-    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
-    let request = hyper::Request::builder()
-        .method(method)
-        .uri(path)
-        .header(hyper::header::HOST, "waypost")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| bad(&error))?;
+async fn open(socket: &Path, method: Method, path: &str) -> Result<reqwest::Body, ClientError> {
+    let request = http::Request::builder().method(method).uri(url(path)).body("");
+    let request = request.map_err(|error| bad_answer(socket, error.to_string()))?;
     let response = send(socket, request).await?;
     Ok(granted(socket, response).await?.into_body())
 }
 
-/// Sends a request and waits for the head of the answer.
-pub(super) async fn send<B>(
+/// The URL of a path behind the socket, which has no host.
+pub(super) fn url(path: &str) -> String {
+    format!("http://waypost{path}")
+}
+
+/// Why, without what is around it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
+}
+
+/// Sends a request, whose URL is of [`url`], and waits for the head of the answer.
+pub(super) async fn send<B: Into<reqwest::Body>>(
     socket: &Path,
-    request: hyper::Request<B>,
-) -> Result<hyper::Response<Incoming>, ClientError>
-where
-    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-{
-    let bad = |error: &dyn std::error::Error| bad_answer(socket, error.to_string());
-    let stream = connect(socket).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| bad(&error))?;
-    // Ends with the answer, or when nobody reads that.
-    drop(tokio::spawn(connection));
-    sender.send_request(request).await.map_err(|error| bad(&error))
+    request: http::Request<B>,
+) -> Result<http::Response<reqwest::Body>, ClientError> {
+    let bad = |error: reqwest::Error| bad_answer(socket, innermost(&error));
+    // Says which of the two it is where nobody answers.
+    reaches(socket).await?;
+    let client = reqwest::Client::builder().unix_socket(socket).build().map_err(bad)?;
+    let request = reqwest::Request::try_from(request).map_err(bad)?;
+    Ok(client.execute(request).await.map_err(bad)?.into())
 }
 
 /// The answer, where it is a good one; what is refused is an error. `place` is who answered.

@@ -91,10 +91,9 @@ impl LetterClient {
         let request = serde_json::to_vec(request).map_err(|error| bad(error.to_string()))?;
         let request = hyper::Request::builder()
             .method(Method::POST)
-            .uri(format!("{PREFIX}{operation}"))
-            .header(hyper::header::HOST, "waypost")
+            .uri(client::url(&format!("{PREFIX}{operation}")))
             .header(hyper::header::CONTENT_TYPE, "application/json")
-            .body(Body::from(request))
+            .body(request)
             .map_err(|error| bad(error.to_string()))?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(request));
         let late = |_| bad(format!("it took longer than {} s", ANSWER_TIMEOUT.as_secs()));
@@ -103,10 +102,10 @@ impl LetterClient {
             .map_err(|error| bad(format!("{error} (is it another version?)")))
     }
 
-    async fn send(&self, request: hyper::Request<Body>) -> Result<Bytes, ClientError> {
+    async fn send(&self, request: hyper::Request<Vec<u8>>) -> Result<Bytes, ClientError> {
         let bad = |why: String| ClientError::BadAnswer { path: self.place.clone(), why };
         let response = match self.here.clone() {
-            Some(mut router) => match router.call(request).await {
+            Some(mut router) => match router.call(request.map(Body::from)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
