@@ -8,7 +8,7 @@ use serde::Serialize as _;
 use serde_json::Value;
 
 use super::{Escape, Form, Part, Placeholder, Template};
-use crate::rule::value::shortest;
+use crate::rule::value::{fixed_compact, shortest};
 
 /// Everything but the unreserved characters of RFC 3986 section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -110,7 +110,7 @@ fn write_text(value: &Value, text: &mut String) -> fmt::Result {
     match value {
         Value::String(string) => text.write_str(string),
         Value::Number(number) if number.is_f64() => {
-            write_float(number.as_f64().unwrap_or_default(), text)
+            text.write_str(&fixed_compact(number.as_f64().unwrap_or_default(), 10))
         }
         Value::Array(elements) => match printable(elements) {
             Some(characters) => text.write_str(&characters),
@@ -133,17 +133,6 @@ fn write_json(value: &Value, text: &mut String) -> fmt::Result {
     let mut serializer = serde_json::Serializer::with_formatter(&mut json, Floats);
     value.serialize(&mut serializer).map_err(|_error| fmt::Error)?;
     text.push_str(std::str::from_utf8(&json).map_err(|_error| fmt::Error)?);
-    Ok(())
-}
-
-/// Fixed notation, at most ten decimals, trailing zeros cut but one.
-fn write_float(number: f64, text: &mut String) -> fmt::Result {
-    let start = text.len();
-    write!(text, "{number:.10}")?;
-    let digits = text.get(start..).unwrap_or_default();
-    let kept = digits.trim_end_matches('0');
-    let kept = if kept.ends_with('.') { kept.len() + 1 } else { kept.len() };
-    text.truncate(start + kept);
     Ok(())
 }
 

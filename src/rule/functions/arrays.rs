@@ -74,11 +74,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// As Erlang's `lists:sublist`: a start below 1 or a negative length are errors.
+/// As Erlang's `lists:sublist`: a start below 1 is an error, and so is a negative length where there is a first element.
 fn sublist(start: i64, length: i64, elements: &[Value]) -> Result<Value, RunError> {
     let bad = || wrong(format!("no elements from {start} on, {length} of them"));
     let skipped =
         usize::try_from(start).ok().and_then(|start| start.checked_sub(1)).ok_or_else(bad)?;
+    if skipped > elements.len() {
+        return made_array(Vec::new());
+    }
     let length = usize::try_from(length).map_err(|_error| bad())?;
     made_array(elements.iter().skip(skipped).take(length).cloned().collect())
 }

@@ -186,7 +186,7 @@ pub(super) fn from_rfc3339(text: &str, unit: Unit) -> Result<i128, RunError> {
     let end = rest.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(rest.len());
     let (fraction, zone) = rest.split_at(end);
     let offset = match zone.as_bytes() {
-        [] => local_offset(seconds),
+        [] => return Err(wrong(format!("`{text}` has no time zone: `Z` or `+08:00` at its end"))),
         [b'Z' | b'z'] => 0,
         [b'+' | b'-', _, _, b':', _, _] => offset(zone, seconds)?,
         _ => return Err(bad()),

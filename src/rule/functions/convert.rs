@@ -5,7 +5,7 @@ use super::bytes::{from_hexadecimal, hexadecimal};
 use super::entry::Function;
 use super::maps::object;
 use crate::rule::run::RunError;
-use crate::rule::value::{Integer, Value, decimals_cut, float_in};
+use crate::rule::value::{Integer, Value, fixed, fixed_compact, float_in};
 
 const ANYTHING: &[Argument] = &[Argument::needed("value", Kind::Any)];
 /// Most decimals that Erlang prints.
@@ -73,7 +73,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Text,
         |_, arguments| {
             let number = float(arguments, 0)?;
-            made(decimals_cut(number, decimals(arguments, 0)?))
+            made(fixed_compact(number, decimals(arguments, 0)?))
         },
         "A float with at most so many decimals (0 to 253), trailing zeros cut but one.",
         &[("float2str(20.2, 10)", "'20.2'"), ("float2str(20.2, 16)", "'20.1999999999999993'")],
@@ -181,7 +181,7 @@ fn to_float(arguments: &[Value]) -> Result<Value, RunError> {
     if arguments.len() > 1 {
         let decimals = decimals(arguments, 1)?;
         // What was printed from a float reads as one.
-        number = format!("{number:.decimals$}").parse().unwrap_or(number);
+        number = fixed(number, decimals).parse().unwrap_or(number);
     }
     Value::float(number).ok_or_else(RunError::number_too_large)
 }

@@ -11,7 +11,7 @@ use crate::rule::value::{JSON_DEPTH_MAX, Map, Value};
 
 const OBJECT: Argument = Argument::needed("object", Kind::Object);
 const PATH: Argument = Argument::needed("path", Kind::Text);
-const KEY: Argument = Argument::needed("key", Kind::Text);
+const KEY: Argument = Argument::needed("key", Kind::Any);
 const VALUE: Argument = Argument::needed("value", Kind::Any);
 const DEFAULT: Argument = Argument::optional("default", Kind::Any);
 
@@ -53,11 +53,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[KEY, OBJECT, DEFAULT],
         Kind::Any,
         |_, arguments| {
-            let found = object(arguments, 1)?.get(text(arguments, 0)?).cloned();
+            let found = object(arguments, 1)?.get(&key(arguments)).cloned();
             Ok(found.unwrap_or_else(|| any(arguments, 2).clone()))
         },
-        "The value of a key, taken as it is: a `.` in it is part of it.",
-        &[("mget('a.b', '{\"a.b\":1}')", "1")],
+        "The value of a key, taken as it is: a `.` in it is part of it, and an array is no path but one key, its JSON.",
+        &[
+            ("mget('a.b', '{\"a.b\":1}')", "1"),
+            ("mget(['a', 'b'], mput(['a', 'b'], 2, map_new()))", "2"),
+        ],
     ),
     Function::new(
         "mput",
@@ -65,7 +68,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Kind::Object,
         |_, arguments| {
             let mut map = object(arguments, 2)?;
-            Arc::make_mut(&mut map).insert(text(arguments, 0)?.clone(), any(arguments, 1).clone());
+            Arc::make_mut(&mut map).insert(key(arguments), any(arguments, 1).clone());
             Ok(Value::Map(map))
         },
         "The object with a value under a key, taken as it is.",
@@ -127,6 +130,14 @@ pub(super) fn object(arguments: &[Value], place: usize) -> Result<Arc<Map>, RunE
             ))),
         },
         other => Err(wrong(format!("{} is not an object", other.kind()))),
+    }
+}
+
+/// The key of `mget` and `mput`; keys of EMQX's maps are any terms, ours are texts.
+fn key(arguments: &[Value]) -> Bytes {
+    match any(arguments, 0) {
+        array @ Value::Array(_) => array.to_json().into(),
+        other => other.to_text(),
     }
 }
 

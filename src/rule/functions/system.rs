@@ -4,7 +4,7 @@ use super::argument::{Argument, Kind, any, characters, made, made_array, wrong};
 use super::bytes::lower_hexadecimal;
 use super::entry::Function;
 use crate::rule::run::RunError;
-use crate::rule::value::{Map, Value, decimals_cut};
+use crate::rule::value::{Map, Value, fixed_compact};
 
 /// Only variables with this beginning can be read, as in EMQX.
 const ENVIRONMENT_PREFIX: &str = "EMQXVAR_";
@@ -79,7 +79,7 @@ fn redis(object: &Value) -> Result<Value, RunError> {
     for (key, value) in map.as_map().into_iter().flat_map(Map::iter) {
         let text = match value {
             Value::Text(_) | Value::Int(_) | Value::Bool(_) => Some(value.to_text()),
-            Value::Float(number) => Some(decimals_cut(*number, 6).into()),
+            Value::Float(number) => Some(fixed_compact(*number, 6).into()),
             _ => None,
         };
         if let Some(text) = text {

@@ -114,6 +114,9 @@ fn corners_of_erlang_are_kept() {
         ("sprintf('~10.3s|~-4s|~.3s|', 'ab', 'x', 'y')", r#""       ab |x   |y  |""#),
         ("sprintf('~s', [97, 'b'])", r#""ab""#),
         ("substr('abc', -1, 0)", r#""""#),
+        ("sublist(4, -1, ['x', 'y'])", "[]"),
+        ("mget(['a', 'b'], mput(['a', 'b'], 2, json_decode('{\"c\":1}')))", "2"),
+        ("mget(['a', 'b'], json_decode('{\"a\":{\"b\":1}}'), 9)", "9"),
         (
             "json_encode([1000.0, 100.0, 0.001, 0.00012, 123456.0])",
             r#""[1.0e3,100.0,0.001,1.2e-4,123456.0]""#,
@@ -125,6 +128,20 @@ fn corners_of_erlang_are_kept() {
     ] {
         let got = evaluate(call, &mut Columns::default()).unwrap_or_else(|| panic!("{call}"));
         assert_eq!(got.as_ref(), Ok(&json(expected)), "{call}");
+    }
+}
+
+#[test]
+fn what_erlang_refuses_is_refused() {
+    for (call, expected) in [
+        ("sublist(3, -1, ['x', 'y'])", "`sublist`: no elements from 3 on, -1 of them"),
+        (
+            "rfc3339_to_unix_ts('2024-02-23T15:56:30')",
+            "`rfc3339_to_unix_ts`: `2024-02-23T15:56:30` has no time zone: `Z` or `+08:00` at its end",
+        ),
+    ] {
+        let got = evaluate(call, &mut Columns::default()).unwrap_or_else(|| panic!("{call}"));
+        assert_eq!(got, Err(expected.to_owned()), "{call}");
     }
 }
 

@@ -46,3 +46,34 @@ pub(super) fn write_shortest(number: f64, out: &mut Vec<u8>) {
     let sign = if number.is_sign_negative() { "-" } else { "" };
     write!(out, "{sign}{body}").expect("memory takes all");
 }
+
+/// In fixed notation with so many decimals, rounded as Erlang's `float_to_binary(F, [{decimals, N}])` does it: up to 18
+/// decimals the fraction is multiplied as a float, and halves go away from zero. From there on it is exact.
+#[must_use]
+pub fn fixed(number: f64, decimals: usize) -> String {
+    const DECIMALS_MULTIPLIED_MAX: usize = 18;
+    let size = number.abs();
+    if size > TWO_TO_53 || decimals > DECIMALS_MULTIPLIED_MAX {
+        return format!("{number:.decimals$}");
+    }
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    let Some(power) = i32::try_from(decimals).ok().filter(|power| *power > 0) else {
+        return format!("{sign}{:.0}", size.round());
+    };
+    let scale = 10_f64.powi(power);
+    let fraction = (size.fract() * scale).round();
+    let (whole, fraction) =
+        if fraction >= scale { (size.floor() + 1.0, 0.0) } else { (size.floor(), fraction) };
+    format!("{sign}{whole:.0}.{fraction:0>decimals$.0}")
+}
+
+/// As [`fixed`], trailing zeros cut but one.
+#[must_use]
+pub fn fixed_compact(number: f64, decimals: usize) -> String {
+    let mut text = fixed(number, decimals);
+    if let Some(dot) = text.find('.') {
+        let kept = text.trim_end_matches('0').len();
+        text.truncate(kept.max(dot + 2));
+    }
+    text
+}

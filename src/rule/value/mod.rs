@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use float::shortest;
+pub use float::{fixed, fixed_compact, shortest};
 pub use integer::{INTEGER_BITS_MAX, Integer};
 pub use json::{JSON_DEPTH_MAX, NotJson, write_text};
 pub use map::Map;
@@ -148,7 +148,7 @@ impl Value {
             Self::Bool(true) => Bytes::from_static(b"true"),
             Self::Bool(false) => Bytes::from_static(b"false"),
             Self::Int(number) => Bytes::from(number.to_string()),
-            Self::Float(number) => Bytes::from(decimals_cut(*number, 10)),
+            Self::Float(number) => Bytes::from(fixed_compact(*number, 10)),
             Self::Text(text) => text.clone(),
             Self::Array(elements) => match printable(elements) {
                 Some(text) => Bytes::from(text),
@@ -215,17 +215,6 @@ pub fn printable(elements: &[Value]) -> Option<String> {
         u8::try_from(code).ok().filter(|_| seen).map(char::from)
     };
     elements.iter().map(character).collect()
-}
-
-/// `number` with at most so many decimals, trailing zeros cut but one.
-#[must_use]
-pub fn decimals_cut(number: f64, decimals: usize) -> String {
-    let mut text = format!("{number:.decimals$}");
-    if let Some(dot) = text.find('.') {
-        let kept = text.trim_end_matches('0').len();
-        text.truncate(kept.max(dot + 2));
-    }
-    text
 }
 
 impl From<bool> for Value {

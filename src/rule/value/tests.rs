@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::scan::{digits_length, plain_length};
-use super::{Index, Integer, Map, Members, Value, number_in, shortest};
+use super::{Index, Integer, Map, Members, Value, fixed_compact, number_in, shortest};
 
 fn json(text: &str) -> Value {
     Value::parse_json(&Bytes::copy_from_slice(text.as_bytes()))
@@ -29,6 +29,34 @@ fn what_ends_the_plain_part_of_a_text_is_found_wherever_it_stands() {
                 }
             }
         }
+    }
+}
+
+/// From `float_to_binary(F, [{decimals, N}, compact])` of Erlang/OTP 25.
+#[test]
+fn floats_are_rounded_as_erlang_rounds_them() {
+    for (number, decimals, expected) in [
+        (0.000_488_281_25, 10, "0.0004882813"),
+        (-115.264_160_156_25, 10, "-115.2641601563"),
+        (207.125, 2, "207.13"),
+        (0.125, 2, "0.13"),
+        (2.5, 0, "3"),
+        (0.5, 0, "1"),
+        (-4.5, 0, "-5"),
+        (0.185, 2, "0.19"),
+        (0.8865, 3, "0.887"),
+        (0.999_999_999_96, 10, "1.0"),
+        (20.2, 17, "20.19999999999999928"),
+        (0.3, 18, "0.3"),
+        (-0.391, 17, "-0.391"),
+        (0.3, 19, "0.2999999999999999889"),
+        (-0.0, 2, "-0.0"),
+        (-0.001, 2, "-0.0"),
+        (1.0, 3, "1.0"),
+        (9_007_199_254_740_992.0, 3, "9007199254740992.0"),
+        (1.234_567_890_123_456_8e20, 3, "123456789012345683968.0"),
+    ] {
+        assert_eq!(fixed_compact(number, decimals), expected, "{number} {decimals}");
     }
 }
 
