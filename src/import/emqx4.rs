@@ -11,14 +11,23 @@ use super::draft::{Block, Draft, name, table, text};
 use super::notes::Notes;
 use crate::event::{EventKind, Subject};
 
-/// A line that is no `key = value`.
+/// What is no file of the plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: `{text}` is not `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`")]
-pub struct NotWebHook {
-    /// From 1 on.
-    pub line: usize,
-    /// The beginning of it.
-    pub text: String,
+pub enum NotWebHook {
+    /// A key of the plugin without a value.
+    #[error("line {line}: `{text}` is not `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`")]
+    NoValue {
+        /// From 1 on.
+        line: usize,
+        /// The beginning of it.
+        text: String,
+    },
+    /// Other lines only.
+    #[error(
+        "no line is `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`, and it is no JSON of a data export: nothing to \
+         import"
+    )]
+    NoLine,
 }
 
 /// What is not the same for anything that is imported.
@@ -31,7 +40,7 @@ const DIFFERENCES: &[&str] = &[
 ];
 
 pub(super) fn draft(source: &str, broker: &str, notes: &mut Notes) -> Result<Draft, NotWebHook> {
-    let mut settings = settings(source)?;
+    let mut settings = settings(source, notes)?;
     let mut draft = Draft::default();
     let mut block = Block::new("sources.emqx", "the URL of the broker (`--broker`)");
     block.text("type", "mqtt");
@@ -61,29 +70,67 @@ pub(super) fn draft(source: &str, broker: &str, notes: &mut Notes) -> Result<Dra
     Ok(draft)
 }
 
-/// Keys as the file has them, with their values.
-fn settings(source: &str) -> Result<BTreeMap<String, String>, NotWebHook> {
+/// Keys of the plugin as the file has them, with their values. Other lines, as the variables of a container have them,
+/// are named by their keys.
+fn settings(source: &str, notes: &mut Notes) -> Result<BTreeMap<String, String>, NotWebHook> {
     const PREFIX: &str = "EMQX_";
+    const TEXT_MAX: usize = 40;
     let mut settings = BTreeMap::new();
+    let mut foreign = Vec::new();
     for (number, line) in source.lines().enumerate() {
         let line = line.trim().trim_start_matches('\u{feff}');
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let wrong = || NotWebHook { line: number + 1, text: line.chars().take(40).collect() };
-        let (key, value) = line.split_once('=').ok_or_else(wrong)?;
-        let key = key.trim();
-        let key = match key.strip_prefix(PREFIX) {
+        let beginning = |text: &str| text.chars().take(TEXT_MAX).collect::<String>();
+        let (key, value) = match line.split_once('=') {
+            Some((key, value)) => (key.trim(), Some(value)),
+            None => (line, None),
+        };
+        let own = match key.strip_prefix(PREFIX) {
             Some(key) => key.replace("__", ".").to_ascii_lowercase(),
             None => key.to_owned(),
         };
-        if !key.starts_with("web.hook.") {
-            return Err(wrong());
+        match value {
+            _ if !own.starts_with("web.hook.") => foreign.push(match value {
+                Some(_) => beginning(key),
+                // Perhaps a part of a value.
+                None => format!("line {}", number + 1),
+            }),
+            None => return Err(NotWebHook::NoValue { line: number + 1, text: beginning(line) }),
+            Some(value) => {
+                settings.insert(own, unquoted(value.trim()).to_owned());
+            }
         }
-        settings.insert(key, unquoted(value.trim()).to_owned());
     }
+    if settings.is_empty() {
+        return Err(NotWebHook::NoLine);
+    }
+    name_foreign(&foreign, notes);
     Ok(settings)
+}
+
+/// One note for all lines of something else.
+fn name_foreign(foreign: &[String], notes: &mut Notes) {
+    const NAMED_MAX: usize = 4;
+    let mut places: Vec<&str> = Vec::new();
+    for place in foreign {
+        match places.contains(&place.as_str()) {
+            true => {}
+            false if places.len() == NAMED_MAX => {
+                places.push("..");
+                break;
+            }
+            false => places.push(place),
+        }
+    }
+    let count = match foreign.len() {
+        0 => return,
+        1 => "1 line is".to_owned(),
+        many => format!("{many} lines are"),
+    };
+    notes.left_out(&places.join(", "), format!("{count} not of the webhook plugin"));
 }
 
 fn unquoted(value: &str) -> &str {

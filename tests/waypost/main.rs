@@ -35,6 +35,7 @@ mod full_disk;
 mod fuzz;
 mod hooks;
 mod imports;
+mod imports_as_found;
 mod machine;
 mod overload;
 mod patience;

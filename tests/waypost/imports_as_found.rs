@@ -1,0 +1,112 @@
+//! Coming from EMQX with what is found on a real one: a container's variables, answers of the API, masked secrets.
+
+use expect_test::expect;
+
+use crate::support::waypost::command;
+
+/// What the program makes of a file, in a folder of its own.
+struct Imported {
+    place: tempfile::TempDir,
+    code: i32,
+    /// Without comments and blank lines.
+    config: String,
+    output: String,
+    report: String,
+}
+
+fn import(broker: &str, text: &str) -> Imported {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("found"), text).unwrap();
+    let (code, output, report) = run(&place, &["import", broker, "found"]);
+    std::fs::write(place.path().join("waypost.toml"), &output).unwrap();
+    let lines = output.lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
+    let config = lines.map(|line| format!("{line}\n")).collect();
+    Imported { place, code, config, output, report }
+}
+
+fn run(place: &tempfile::TempDir, arguments: &[&str]) -> (i32, String, String) {
+    let output = command().args(arguments).current_dir(place.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+impl Imported {
+    /// The notes that tell of a part of the source or of the config.
+    #[track_caller]
+    fn notes_of(&self, part: &str) -> String {
+        let notes = self.report.lines().filter(|line| line.contains(part));
+        notes.map(|line| format!("{}\n", line.trim_start())).collect()
+    }
+
+    /// `waypost check` takes the config.
+    #[track_caller]
+    fn passes_check(&self) -> String {
+        assert_eq!(self.code, 0, "{}", self.report);
+        let (code, out, error) = run(&self.place, &["check", "--config", "waypost.toml"]);
+        assert_eq!(code, 0, "{out}{error}\n{}", self.output);
+        format!("{out}{error}")
+    }
+}
+
+#[test]
+fn the_variables_of_a_whole_container_give_its_web_hook() {
+    let imported = import(
+        "emqx4",
+        r#"PATH=/opt/emqx/bin:/usr/bin:/bin
+HOSTNAME
+EMQX_NAME=foo
+EMQX_LOADED_PLUGINS="emqx_management,emqx_web_hook"
+EMQX_NAME=bar
+EMQX_WEB__HOOK__URL=http://127.0.0.1:5000/hook
+listener.tcp.external = 1883
+EMQX_WEB__HOOK__RULE__MESSAGE__PUBLISH__1='{"action": "on_message_publish", "topic": "plant/#"}'
+"#,
+    );
+    expect![[r#"
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+        [sinks.web_hook]
+        url = "http://127.0.0.1:5000/hook"
+        event_format = "emqx4"
+        payload_as = "text"
+        [rules.message-publish-1]
+        events = ["message.publish"]
+        topics = ["plant/#"]
+        sinks = ["web_hook"]
+    "#]]
+    .assert_eq(&imported.config);
+    imported.passes_check();
+    expect![[r#"
+        PATH, line 2, EMQX_NAME, EMQX_LOADED_PLUGINS, ..: 6 lines are not of the webhook plugin
+    "#]]
+    .assert_eq(&imported.notes_of("PATH"));
+}
+
+#[test]
+fn a_file_without_a_web_hook_is_an_error_that_says_what_would_be_right() {
+    for (text, expected) in [
+        (
+            "EMQX_NAME=foo\nPATH=/bin\n",
+            expect![[r#"
+            error: found: no line is `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`, and it is no JSON of a data export: nothing to import
+        "#]],
+        ),
+        (
+            "",
+            expect![[r#"
+            error: found: no line is `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`, and it is no JSON of a data export: nothing to import
+        "#]],
+        ),
+        (
+            "web.hook.url http://127.0.0.1\nweb.hook.pool_size = 4\n",
+            expect![[r#"
+            error: found: line 1: `web.hook.url http://127.0.0.1` is not `web.hook.KEY = VALUE` or `EMQX_WEB__HOOK__KEY=VALUE`
+        "#]],
+        ),
+    ] {
+        let imported = import("emqx4", text);
+        assert_eq!((imported.code, imported.output.as_str()), (1, ""), "{text:?}");
+        expected.assert_eq(&imported.report);
+    }
+}
