@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
-use super::service::{headers, period, renamed, tls};
+use super::service::{body, headers, method, period, renamed, tls};
 use super::tree::Tree;
 
 /// What is not the same for anything that is imported.
@@ -201,19 +201,15 @@ fn sink(own: &str, mut action: Tree, names: &Names, notes: &mut Notes) -> Block 
     if let Some(period) = &connector.request_timeout {
         block.text("timeouts.request", period);
     }
-    if let Some(method) = arguments.text("method") {
-        block.text("method", &method.to_ascii_uppercase());
-    }
+    let body_is_sent = method(&mut block, arguments.text("method"));
     if let Some(path) = arguments.text("path").filter(|path| !path.is_empty()) {
         block.text("path", &path);
     }
     headers(&mut block, &mut arguments, notes);
-    let body = arguments.text("body").filter(|body| !body.is_empty());
+    let template = arguments.text("body").filter(|body| !body.is_empty());
     // Its name up to EMQX 4.2.
-    let old = arguments.text("payload_tmpl").filter(|body| !body.is_empty());
-    if let Some(body) = body.or(old) {
-        block.text("body", &body);
-    }
+    let old = arguments.text("payload_tmpl");
+    body(&mut block, body_is_sent, template.or(old), &arguments.place("body"), notes);
     arguments.finish(why_not, notes);
     let fallbacks = action.take("fallbacks");
     if fallbacks.is_some_and(|actions| actions.as_array().is_some_and(|it| !it.is_empty())) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
-use super::service::{headers, period, renamed, size, tls};
+use super::service::{body, headers, method, period, renamed, size, tls};
 use super::tree::Tree;
 use crate::units::size_text;
 
@@ -268,16 +268,13 @@ fn action(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block 
 }
 
 fn request(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
-    if let Some(method) = tree.text("method") {
-        block.text("method", &method.to_ascii_uppercase());
-    }
+    let body_is_sent = method(block, tree.text("method"));
     if let Some(path) = tree.text("path").filter(|path| !path.is_empty()) {
         block.text("path", &path);
     }
     headers(block, tree, notes);
-    if let Some(body) = tree.text("body").filter(|body| !body.is_empty()) {
-        block.text("body", &body);
-    }
+    let place = tree.place("body");
+    body(block, body_is_sent, tree.text("body"), &place, notes);
 }
 
 fn resources(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
@@ -320,15 +317,10 @@ fn webhook(
     notes: &mut Notes,
 ) -> Block {
     let mut block = Block::new(format!("sinks.{own}"), tree.path());
-    let method = tree.text("method");
-    let body = tree.text("body");
     service(&mut block, &mut tree, notes);
-    if let Some(method) = method {
-        block.text("method", &method.to_ascii_uppercase());
-    }
-    if let Some(body) = body.filter(|body| !body.is_empty()) {
-        block.text("body", &body);
-    }
+    let body_is_sent = method(&mut block, tree.text("method"));
+    let place = tree.place("body");
+    body(&mut block, body_is_sent, tree.text("body"), &place, notes);
     if let Some(period) = period(&mut tree, "request_timeout", notes) {
         block.text("timeouts.request", &period);
     }

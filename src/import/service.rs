@@ -54,6 +54,31 @@ pub(super) fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
     }
 }
 
+/// `method`, and whether its requests have a body: EMQX takes one for GET and DELETE, and does not send it.
+pub(super) fn method(block: &mut Block, method: Option<String>) -> bool {
+    let method = method.map(|method| method.to_ascii_uppercase());
+    if let Some(method) = &method {
+        block.text("method", method);
+    }
+    !matches!(method.as_deref(), Some("GET" | "DELETE"))
+}
+
+/// `body`, where it is sent.
+pub(super) fn body(
+    block: &mut Block,
+    is_sent: bool,
+    body: Option<String>,
+    place: &str,
+    notes: &mut Notes,
+) {
+    let Some(body) = body.filter(|body| !body.is_empty()) else { return };
+    if is_sent {
+        block.text("body", &body);
+    } else {
+        notes.left_out(place, "GET and DELETE send no body, in EMQX neither");
+    }
+}
+
 /// `tls`, as a comment: its files are not here yet.
 pub(super) fn tls(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
     let files = [

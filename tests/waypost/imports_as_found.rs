@@ -110,3 +110,70 @@ fn a_file_without_a_web_hook_is_an_error_that_says_what_would_be_right() {
         expected.assert_eq(&imported.report);
     }
 }
+
+#[test]
+fn a_get_keeps_its_rule_and_loses_only_its_body() {
+    let imported = import(
+        "emqx5",
+        r#"connectors.http.c { url = "http://127.0.0.1:5000" }
+        actions.http.a { connector = c, parameters { method = get, path = "/x", body = "${payload}" } }
+        actions.http.b { connector = c, parameters { method = put, path = "/x", body = "${payload}" } }
+        bridges.webhook.old { url = "http://127.0.0.1:5000/old", method = delete, body = "${payload}" }
+        rule_engine.rules.r { sql = "SELECT * FROM \"t\"", actions = ["http:a", "http:b", "webhook:old"] }"#,
+    );
+    expect![[r#"
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+        [connectors.c]
+        url = "http://127.0.0.1:5000"
+        [sinks.a]
+        connector = "c"
+        method = "GET"
+        path = "/x"
+        [sinks.b]
+        connector = "c"
+        method = "PUT"
+        path = "/x"
+        body = "${payload}"
+        [sinks.old]
+        url = "http://127.0.0.1:5000/old"
+        method = "DELETE"
+        [rules.r]
+        sql = "SELECT * FROM \"t\""
+        sinks = ["a", "b", "old"]
+    "#]]
+    .assert_eq(&imported.config);
+    imported.passes_check();
+    expect![[r#"
+        actions.http.a.parameters.body: GET and DELETE send no body, in EMQX neither
+        bridges.webhook.old.body: GET and DELETE send no body, in EMQX neither
+    "#]]
+    .assert_eq(&imported.notes_of("body"));
+    let imported = import(
+        "emqx4",
+        r#"{"rules": [{"id": "r", "rawsql": "SELECT * FROM \"t\"", "actions": [{"id": "a", "name": "data_to_webserver",
+            "args": {"$resource": "c", "method": "GET", "path": "/x", "body": "${payload}"}}]}],
+        "resources": [{"id": "c", "type": "web_hook", "config": {"url": "http://127.0.0.1:5000"}}]}"#,
+    );
+    expect![[r#"
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+        [connectors.c]
+        url = "http://127.0.0.1:5000"
+        [sinks.a]
+        connector = "c"
+        method = "GET"
+        path = "/x"
+        [rules.r]
+        sql = "SELECT * FROM \"t\""
+        sinks = ["a"]
+    "#]]
+    .assert_eq(&imported.config);
+    imported.passes_check();
+    expect![[r#"
+        rules[r].actions[0].args.body: GET and DELETE send no body, in EMQX neither
+    "#]]
+    .assert_eq(&imported.notes_of("body"));
+}
