@@ -38,7 +38,9 @@ impl Value<'_> {
         let text = self.raw_text()?;
         if let Ok(tree) = sql::parse(text) {
             for topic in &tree.topics {
-                self.look_at_event_topic(&topic.text, topic.span.start..topic.span.end);
+                let span = topic.span.start..topic.span.end;
+                self.look_at_event_topic(&topic.text, span.clone());
+                self.look_at_bridge(&topic.text, span);
             }
         }
         let program = match Program::new(text) {
@@ -80,6 +82,16 @@ impl Value<'_> {
             None => "`waypost events list` has them".to_owned(),
         };
         self.wrong_inside(span, format!("there is no event `{topic}`; {advice}"));
+    }
+
+    /// Warns of what a bridge of EMQX to another broker gives: here the other broker is a source, with its own topics.
+    fn look_at_bridge(&self, topic: &str, span: Range<usize>) {
+        if topic_in_use(topic).starts_with("$sources/") {
+            let message = format!(
+                "none of its sources can give `{topic}`: make the other broker a source, and select from its topics"
+            );
+            self.reader.warning(&self.path, self.place_of(span), message);
+        }
     }
 
     /// Warns of names that are always undefined.

@@ -19,8 +19,8 @@ fn import(broker: &str, text: &str) -> Imported {
     std::fs::write(place.path().join("found"), text).unwrap();
     let (code, output, report) = run(&place, &["import", broker, "found"]);
     std::fs::write(place.path().join("waypost.toml"), &output).unwrap();
-    let lines = output.lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
-    let config = lines.map(|line| format!("{line}\n")).collect();
+    let kept = |line: &&str| !line.is_empty() && !line.starts_with("# ");
+    let config = lines_of(output.lines().filter(kept));
     Imported { place, code, config, output, report }
 }
 
@@ -30,12 +30,15 @@ fn run(place: &tempfile::TempDir, arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
+fn lines_of<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 impl Imported {
     /// The notes that tell of a part of the source or of the config.
     #[track_caller]
     fn notes_of(&self, part: &str) -> String {
-        let notes = self.report.lines().filter(|line| line.contains(part));
-        notes.map(|line| format!("{}\n", line.trim_start())).collect()
+        lines_of(self.report.lines().filter(|line| line.contains(part)).map(str::trim_start))
     }
 
     /// `waypost check` takes the config.
@@ -176,4 +179,28 @@ fn a_get_keeps_its_rule_and_loses_only_its_body() {
         rules[r].actions[0].args.body: GET and DELETE send no body, in EMQX neither
     "#]]
     .assert_eq(&imported.notes_of("body"));
+}
+
+#[test]
+fn a_rule_over_a_bridge_to_another_broker_is_said_to_get_nothing() {
+    let imported = import(
+        "emqx5",
+        r#"connectors.http.c { url = "http://127.0.0.1:5000" }
+        actions.http.a { connector = c, parameters {} }
+        sources.mqtt.src { connector = m, parameters { topic = "plant/#" } }
+        rule_engine.rules.r { sql = "SELECT * FROM \"t\"", actions = ["http:a"] }
+        rule_engine.rules.s { sql = "SELECT * FROM \"t\", \"$bridges/mqtt:src\"", actions = ["http:a"] }"#,
+    );
+    expect![[r#"
+        rules.s.sql: none of its sources can give `$bridges/mqtt:src`: make the other broker a source, and select from its topics
+    "#]].assert_eq(&imported.notes_of("src"));
+    expect![[r#"
+        waypost.toml: ok (1 source, 2 rules, 1 sink)
+        warning: rules.s.sql: none of its sources can give `$bridges/mqtt:src`: make the other broker a source, and select from its topics
+          --> waypost.toml:23:29
+           |
+        23 | sql = "SELECT * FROM \"t\", \"$bridges/mqtt:src\""
+           |                             ^^^^^^^^^^^^^^^^^^^^^
+    "#]]
+    .assert_eq(&imported.passes_check());
 }
