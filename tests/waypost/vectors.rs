@@ -150,6 +150,124 @@ fn every_example_in_the_reference_of_the_functions_is_true() {
     assert!(examples.len() > 140, "only {} examples", examples.len());
 }
 
+/// <https://docs.emqx.com/en/emqx/latest/data-integration/rule-sql-jq.html>
+#[test]
+fn every_call_on_emqx_s_page_about_jq_gives_what_is_printed_there() {
+    let temperature = r#"'{"temperature": 10}'"#;
+    let to_fahrenheit = "{temperature_C:.temperature,
+     temperature_F: (.temperature * 1.8 + 32)}";
+    let calls = [
+        (format!("jq('.', {temperature})"), json!([{ "temperature": 10 }])),
+        (format!("jq('.', json_decode({temperature}))"), json!([{ "temperature": 10 }])),
+        (format!("jq('.temperature', {temperature})"), json!([10])),
+        (
+            format!("jq('{to_fahrenheit}', {temperature})"),
+            json!([{ "temperature_C": 10, "temperature_F": 50 }]),
+        ),
+        (format!("jq('.temperature,(.temperature * 1.8 + 32)', {temperature})"), json!([10, 50])),
+    ];
+    let cases: Vec<_> = calls.iter().map(|(call, _)| expression(call, &json!({}))).collect();
+    let answers = answers(&["rule", "test", "--cases", "-"], &cases);
+    for ((call, expected), answer) in calls.iter().zip(&answers) {
+        assert_eq!(answer["outputs"], json!([{ "r": expected }]), "{call}");
+    }
+}
+
+#[test]
+fn every_rule_on_emqx_s_page_about_jq_makes_the_messages_that_are_printed_there() {
+    let mut cases = Vec::new();
+    let mut expected = Vec::new();
+    let sensors = json!({
+        "date": "2020-04-24",
+        "sensors": [
+            { "name": "a", "data": [3, 1, 2, 4, 5, 5] },
+            { "name": "b", "data": [1, -100, 2, 3, 4, 5, 2000] },
+            { "name": "c", "data": [3, 7, 9] },
+        ],
+    });
+    let outliers = "FOREACH   jq('def rem_first:
+                 if length > 2 then del(.[0]) else . end;
+              def rem_last:
+                 if length > 1 then del(.[-1]) else . end;
+              .date as $date |
+              .sensors[] |
+                (.data | sort | rem_first | rem_last | add / length) as $average |
+                {$average, $date}',
+             payload)
+FROM    \"jq_demo/complex_rule/jq/#\"";
+    let event =
+        |topic: &str, payload: &Value| json!({ "topic": topic, "payload": payload.to_string() });
+    cases.push(json!({ "sql": outliers, "event": event("jq_demo/complex_rule/jq/1", &sensors) }));
+    let average = |average: Value| json!({ "average": average, "date": "2020-04-24" });
+    expected.push(json!([average(json!(3.5)), average(json!(3)), average(json!(7))]));
+
+    // The page prints no result here: what jq 1.6 gives.
+    let names = ["temperature", "humidity", "pressure", "light", "battery", "speed"];
+    let car = json!({
+        "client_id": "c1", "timestamp": 7, "temperature": 21.0, "humidity": 40, "pressure": 1013.25,
+        "light": 1e3, "battery": 12.5, "speed": 0,
+    });
+    let printed = [json!(21), json!(40), json!(1013.25), json!(1000), json!(12.5), json!(0)];
+    let split = "FOREACH
+    jq('
+       # Save the input
+       . as $payload |
+
+       # All sensor types
+       [ \"temperature\", \"humidity\", \"pressure\", \"light\", \"battery\", \"speed\" ] as $sensor_types |
+
+       # Output an object for each sensor type
+       $sensor_types[] |
+       {
+         client_id: $payload.client_id,
+         timestamp: $payload.timestamp,
+         sensor_type: .,
+         value: $payload[.]
+       }
+       ',
+       payload) as sensor
+FROM \"car/measurements\"";
+    cases.push(json!({ "sql": split, "event": event("car/measurements", &car) }));
+    let one = |(name, value)| json!({ "client_id": "c1", "timestamp": 7, "sensor_type": name, "value": value });
+    expected.push(names.into_iter().zip(printed).map(one).collect());
+
+    let answers = answers(&["rule", "test", "--cases", "-"], &cases);
+    for (case, (answer, expected)) in cases.iter().zip(answers.iter().zip(&expected)) {
+        let outputs = answer["outputs"].as_array().unwrap_or_else(|| panic!("{case}: {answer}"));
+        // Without `DO` the element is a column, next to those of the message.
+        let element = |output: &Value| {
+            let column = if output["item"].is_null() { "sensor" } else { "item" };
+            output[column].clone()
+        };
+        let got: Value = outputs.iter().map(element).collect();
+        assert_eq!(got, *expected, "{case}");
+    }
+}
+
+/// What jq 1.6 prints, read as EMQX reads it: `jq.jsonl` was made by running it.
+#[test]
+fn every_jq_program_gives_here_what_jq_gives() {
+    let vectors = vectors("jq.jsonl");
+    let case = |vector: &Value| {
+        let event = json!({ "program": vector["program"], "input": vector["input"] });
+        expression("jq(program, input)", &event)
+    };
+    let cases: Vec<_> = vectors.iter().map(case).collect();
+    let answers = answers(&["rule", "test", "--cases", "-"], &cases);
+    let mut wrong = Vec::new();
+    for (vector, answer) in vectors.iter().zip(&answers) {
+        let holds = match &vector["result"] {
+            Value::Array(_) => same(&vector["result"], &answer["outputs"][0]["r"]),
+            _ => answer["outcome"] == "error",
+        };
+        if !holds {
+            wrong.push(format!("{vector}\n  got {answer}"));
+        }
+    }
+    assert!(vectors.len() > 30, "only {} vectors were read", vectors.len());
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+}
+
 #[test]
 fn a_jq_program_that_misbehaves_fails_alone_and_in_time() {
     let jq = |program: &str, input: &str| {

@@ -7,6 +7,7 @@
 
 mod client;
 mod frame;
+mod print;
 mod program;
 mod server;
 
@@ -35,7 +36,8 @@ pub(super) static FUNCTIONS: &[Function] = &[Function::new(
     "All results of a jq program on a value, or on the JSON that a text holds. A program that fails, or runs longer than its \
      time, is an error. Without a number it has 1000 ms (EMQX: 10,000), with one at most 10,000: other events wait for it. \
      Programs are run by jaq, whose differences from jq are few (https://github.com/01mf02/jaq), in a process of their own \
-     that may use 512 MiB and sees no environment.",
+     that may use 512 MiB and sees no environment. Results have the numbers that jq 1.6 prints: what is whole is an integer. \
+     Integers beyond 2^53 stay exact where jq rounds them.",
     &[
         ("jq('.a[] | .b', '{\"a\":[{\"b\":1},{\"b\":2}]}')", "[1, 2]"),
         ("jq('map(. + 1)', [1, 2])", "[[2, 3]]"),

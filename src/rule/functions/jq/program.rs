@@ -8,6 +8,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
 use jaq_json::{Val, read};
 
 use super::frame::Answer;
+use super::print::print;
 use crate::rule::run::{ELEMENTS_MAX, TEXT_BYTES_MAX};
 
 /// Compiled programs that are kept.
@@ -46,7 +47,7 @@ fn results(program: &Program, input: Val) -> Answer {
         if count > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(result.to_string().as_bytes());
+        print(&result, &mut out);
         count += 1;
         if count > ELEMENTS_MAX || out.len() > TEXT_BYTES_MAX {
             return Err(format!(
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn programs_give_all_their_results() {
-        answers(".", r#"{"b":2, "a":[1.50,null]}"#, Ok(r#"[{"b":2,"a":[1.50,null]}]"#));
+        answers(".", r#"{"b":2, "a":[1.50,null]}"#, Ok(r#"[{"b":2,"a":[1.5,null]}]"#));
         answers(".a|.[]", r#"{"a":[{"b":1},{"b":2}]}"#, Ok(r#"[{"b":1},{"b":2}]"#));
         answers("empty", "0", Ok("[]"));
         answers("12345678901234567890 + 1", "0", Ok("[12345678901234567891]"));
