@@ -37,8 +37,8 @@ impl Block {
         self.set(key, text(value));
     }
 
-    pub(super) fn comment(&mut self, line: &str) {
-        self.lines.push(format!("# {line}"));
+    pub(super) fn comment(&mut self, text: &str) {
+        self.lines.extend(text.lines().map(|line| format!("# {line}")));
     }
 
     pub(super) fn turn_off(&mut self, reason: impl Into<String>) {
@@ -142,6 +142,11 @@ pub(super) fn text(value: &str) -> String {
     {
         return format!("'''\n{value}'''");
     }
+    quoted(value)
+}
+
+/// A TOML string with escapes.
+fn quoted(value: &str) -> String {
     let mut out = String::from("\"");
     for character in value.chars() {
         match character {
@@ -160,18 +165,14 @@ pub(super) fn text(value: &str) -> String {
     out
 }
 
-/// `{ "a" = "b" }`.
-pub(super) fn table<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let entries: Vec<_> = entries
-        .into_iter()
-        .map(|(key, value)| format!("{} = {}", text(key), one_line(value)))
-        .collect();
-    format!("{{ {} }}", entries.join(", "))
-}
-
-fn one_line(value: &str) -> String {
-    let text = text(value);
-    if text.starts_with("'''") { format!("{value:?}") } else { text }
+/// `headers.x-site`, `headers."a b"`.
+pub(super) fn key(table: &str, name: &str) -> String {
+    let bare = |it: char| it.is_ascii_alphanumeric() || "_-".contains(it);
+    if !name.is_empty() && name.chars().all(bare) {
+        format!("{table}.{name}")
+    } else {
+        format!("{table}.{}", quoted(name))
+    }
 }
 
 /// A name that the config takes: small letters, digits, `_` and `-`; another one for each call with the same `taken`.

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::draft::{Block, Draft, name, table, text};
+use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
+use super::service::{address, entry};
 use crate::event::{EventKind, Subject};
 
 /// What is no file of the plugin.
@@ -141,24 +142,17 @@ fn unquoted(value: &str) -> &str {
 fn sink(settings: &mut BTreeMap<String, String>, notes: &mut Notes) -> Block {
     let mut block = Block::new("sinks.web_hook", "web.hook.url");
     let url = settings.remove("web.hook.url").or_else(|| settings.remove("web.hook.api.url"));
-    block.text("url", &url.unwrap_or_else(|| "http://127.0.0.1:80".to_owned()));
+    address(&mut block, "url", &url.unwrap_or_else(|| "http://127.0.0.1:80".to_owned()));
     block.text("event_format", "emqx4");
     payload_as(&mut block, settings, notes);
-    let mut headers = Vec::new();
     for key in settings.keys().cloned().collect::<Vec<_>>() {
         let Some(header) = key.strip_prefix("web.hook.headers.") else { continue };
         let value = settings.remove(&key).unwrap_or_default();
         if header.eq_ignore_ascii_case("content-type") {
             notes.carried(&key, "bodies are application/json, as the plugin forces them to be");
         } else {
-            headers.push((header.to_owned(), value));
+            entry(&mut block, "headers", (header, &value), &key, notes);
         }
-    }
-    if !headers.is_empty() {
-        block.set(
-            "headers",
-            table(headers.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
-        );
     }
     let files = [
         ("cacertfile", "ca_file"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
-use super::service::{body, headers, method, period, renamed, tls};
+use super::service::{address, body, connector_url, entry, headers, method, period, renamed, tls};
 use super::tree::Tree;
 
 /// What is not the same for anything that is imported.
@@ -34,6 +34,8 @@ struct Names {
 #[derive(Clone)]
 struct Connector {
     name: String,
+    /// What stands behind `?` in its URL.
+    query: Vec<(String, String)>,
     /// How long its sinks wait for an answer.
     request_timeout: Option<String>,
 }
@@ -61,8 +63,8 @@ pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
             continue;
         }
         let own = renamed(&known, &mut taken, tree.path(), notes);
-        let (block, request_timeout) = connector(&own, tree, notes);
-        names.connectors.insert(known, Connector { name: own, request_timeout });
+        let (block, connector) = connector(own, tree, notes);
+        names.connectors.insert(known, connector);
         draft.push(block);
     }
     let mut taken = Vec::new();
@@ -112,13 +114,11 @@ fn parts(root: Value, notes: &mut Notes) -> (Vec<Tree>, Vec<Tree>) {
     (rules, resources)
 }
 
-/// A resource, and how long its actions wait for an answer.
-fn connector(own: &str, mut tree: Tree, notes: &mut Notes) -> (Block, Option<String>) {
+/// A resource, and what its actions need of it.
+fn connector(own: String, mut tree: Tree, notes: &mut Notes) -> (Block, Connector) {
     let mut block = Block::new(format!("connectors.{own}"), tree.path());
     let mut config = tree.table("config");
-    if let Some(url) = config.text("url") {
-        block.text("url", &url);
-    }
+    let query = connector_url(&mut block, &mut config, notes);
     headers(&mut block, &mut config, notes);
     if let Some(period) = period(&mut config, "connect_timeout", notes) {
         block.text("timeouts.connect", &period);
@@ -140,7 +140,7 @@ fn connector(own: &str, mut tree: Tree, notes: &mut Notes) -> (Block, Option<Str
     tls(&mut block, &mut config, notes);
     config.finish(why_not, notes);
     tree.finish(why_not, notes);
-    (block, request_timeout)
+    (block, Connector { name: own, query, request_timeout })
 }
 
 fn rule(own: &str, mut tree: Tree, names: &mut Names, draft: &mut Draft, notes: &mut Notes) {
@@ -195,7 +195,7 @@ fn sink(own: &str, mut action: Tree, names: &Names, notes: &mut Notes) -> Block 
     let connector = names.connectors.get(&resource).cloned().unwrap_or_else(|| {
         let reason = format!("there is no resource `{resource}` of type web_hook in the file");
         notes.left_out(&place, reason);
-        Connector { name: resource, request_timeout: None }
+        Connector { name: resource, query: Vec::new(), request_timeout: None }
     });
     block.text("connector", &connector.name);
     if let Some(period) = &connector.request_timeout {
@@ -203,7 +203,10 @@ fn sink(own: &str, mut action: Tree, names: &Names, notes: &mut Notes) -> Block 
     }
     let body_is_sent = method(&mut block, arguments.text("method"));
     if let Some(path) = arguments.text("path").filter(|path| !path.is_empty()) {
-        block.text("path", &path);
+        address(&mut block, "path", &path);
+    }
+    for (name, value) in &connector.query {
+        entry(&mut block, "query", (name, value), &place, notes);
     }
     headers(&mut block, &mut arguments, notes);
     let template = arguments.text("body").filter(|body| !body.is_empty());

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
-use super::service::{body, headers, method, period, renamed, size, tls};
+use super::service::{
+    address, body, connector_url, entry, headers, method, period, renamed, size, tls,
+};
 use super::tree::Tree;
 use crate::units::size_text;
 
@@ -25,9 +27,17 @@ struct Found {
 /// Names here by names there.
 #[derive(Default)]
 struct Names {
-    connectors: BTreeMap<String, String>,
+    connectors: BTreeMap<String, Connector>,
     /// Of actions and webhooks.
     sinks: BTreeMap<String, String>,
+}
+
+/// What an action needs to know of its connector.
+#[derive(Clone)]
+struct Connector {
+    name: String,
+    /// What stands behind `?` in its URL.
+    query: Vec<(String, String)>,
 }
 
 pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
@@ -44,8 +54,9 @@ pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
     let mut taken = Vec::new();
     for (known, tree) in found.connectors {
         let own = renamed(&known, &mut taken, tree.path(), notes);
-        names.connectors.insert(known, own.clone());
-        draft.push(connector(&own, tree, notes));
+        let (block, connector) = connector(own, tree, notes);
+        names.connectors.insert(known, connector);
+        draft.push(block);
     }
     let mut taken = Vec::new();
     let mut direct = Vec::new();
@@ -204,21 +215,19 @@ fn other_kind(tree: &Tree, kind: &str, notes: &mut Notes) {
     notes.left_out(tree.path(), format!("is of type {kind}; Waypost delivers over HTTP only"));
 }
 
-fn connector(own: &str, mut tree: Tree, notes: &mut Notes) -> Block {
+fn connector(own: String, mut tree: Tree, notes: &mut Notes) -> (Block, Connector) {
     let mut block = Block::new(format!("connectors.{own}"), tree.path());
+    let query = connector_url(&mut block, &mut tree, notes);
     service(&mut block, &mut tree, notes);
     if !tree.enabled() {
         block.turn_off("it is disabled in EMQX");
     }
     tree.finish(why_not, notes);
-    block
+    (block, Connector { name: own, query })
 }
 
 /// What a connector and a webhook of 5.0 have in common.
 fn service(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
-    if let Some(url) = tree.text("url") {
-        block.text("url", &url);
-    }
     headers(block, tree, notes);
     if let Some(period) = period(tree, "connect_timeout", notes) {
         block.text("timeouts.connect", &period);
@@ -239,16 +248,21 @@ fn service(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
 
 fn action(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block {
     let mut block = Block::new(format!("sinks.{own}"), tree.path());
+    let mut query = Vec::new();
+    let place = tree.place("connector");
     if let Some(connector) = tree.text("connector") {
-        let place = tree.place("connector");
         let known = names.connectors.get(&connector).cloned().unwrap_or_else(|| {
             notes.left_out(&place, format!("there is no connector `{connector}` in the file"));
-            connector
+            Connector { name: connector, query: Vec::new() }
         });
-        block.text("connector", &known);
+        block.text("connector", &known.name);
+        query = known.query;
     }
     let mut parameters = tree.table("parameters");
     request(&mut block, &mut parameters, notes);
+    for (name, value) in &query {
+        entry(&mut block, "query", (name, value), &place, notes);
+    }
     parameters.finish(why_not, notes);
     resources(&mut block, &mut tree, notes);
     if tree
@@ -270,7 +284,7 @@ fn action(own: &str, mut tree: Tree, names: &Names, notes: &mut Notes) -> Block 
 fn request(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
     let body_is_sent = method(block, tree.text("method"));
     if let Some(path) = tree.text("path").filter(|path| !path.is_empty()) {
-        block.text("path", &path);
+        address(block, "path", &path);
     }
     headers(block, tree, notes);
     let place = tree.place("body");
@@ -317,6 +331,9 @@ fn webhook(
     notes: &mut Notes,
 ) -> Block {
     let mut block = Block::new(format!("sinks.{own}"), tree.path());
+    if let Some(url) = tree.text("url") {
+        address(&mut block, "url", &url);
+    }
     service(&mut block, &mut tree, notes);
     let body_is_sent = method(&mut block, tree.text("method"));
     let place = tree.place("body");

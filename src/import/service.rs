@@ -1,6 +1,6 @@
 //! What the services of EMQX 4 and 5 have in common: headers, periods, sizes, files of TLS, names.
 
-use super::draft::{Block, name, table, text};
+use super::draft::{Block, key, name, text};
 use super::notes::Notes;
 use super::tree::Tree;
 use crate::units::{parse_period, parse_size, period_text};
@@ -19,10 +19,79 @@ pub(super) fn renamed(
     own
 }
 
+/// What EMQX shows for a secret wherever it shows its config, such as in answers of its API.
+const MASK: &str = "******";
+
+/// Whether a value was hidden by EMQX, or by whoever passed the file on.
+fn is_masked(value: &str) -> bool {
+    value.contains(MASK) || (value.len() > 2 && value.bytes().all(|byte| byte == b'*'))
+}
+
+/// A header or a parameter of a query; a comment where its value is masked.
+pub(super) fn entry(
+    block: &mut Block,
+    table: &str,
+    (name, value): (&str, &str),
+    place: &str,
+    notes: &mut Notes,
+) {
+    let key = key(table, name);
+    if is_masked(value) {
+        block.comment("FIXME: masked by EMQX: write the value, then take the `#` before it away");
+        block.comment(&format!("{key} = {}", text(value)));
+        let message = format!("masked by EMQX: write the value; `{key}` is there as a comment");
+        notes.left_out(place, message);
+    } else {
+        block.text(&key, value);
+    }
+}
+
+/// `url` or `path`; without it nothing can be sent to the right place.
+pub(super) fn address(block: &mut Block, key: &str, value: &str) {
+    block.text(key, value);
+    if is_masked(value) {
+        block.turn_off(format!("its {key} is masked by EMQX: write the value"));
+    }
+}
+
+/// The URL of a connector, and its query as `query` of a sink has it: the path of a sink is joined to the end of the URL.
+///
+/// What no table can say stays in the URL: a parameter that is there twice, or has a placeholder in its name.
+fn without_query(url: &str) -> (&str, Vec<(String, String)>) {
+    let Some((base, query)) = url.split_once('?') else { return (url, Vec::new()) };
+    let mut parameters: Vec<(String, String)> = Vec::new();
+    for parameter in query.split('&').filter(|it| !it.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let mut names = url::form_urlencoded::parse(name.as_bytes());
+        let name = names.next().map(|(name, _)| name.into_owned()).unwrap_or_default();
+        let known = parameters.iter().any(|(known, _)| *known == name);
+        if known || name.is_empty() || name.contains("${") || value.contains('#') {
+            return (url, Vec::new());
+        }
+        parameters.push((name, value.to_owned()));
+    }
+    (base, parameters)
+}
+
+/// `url` of a connector, and what its sinks have as `query`.
+pub(super) fn connector_url(
+    block: &mut Block,
+    tree: &mut Tree,
+    notes: &mut Notes,
+) -> Vec<(String, String)> {
+    let place = tree.place("url");
+    let Some(url) = tree.text("url") else { return Vec::new() };
+    let (base, query) = without_query(&url);
+    address(block, "url", base);
+    if !query.is_empty() {
+        notes.different(&place, "its query is the `query` of each sink that names the connector");
+    }
+    query
+}
+
 /// `headers`, but for those of the connection.
 pub(super) fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
     let mut table_of = tree.table("headers");
-    let mut entries = Vec::new();
     for name in table_of.keys() {
         let place = table_of.place(&name);
         let Some(value) = table_of.text(&name) else { continue };
@@ -34,24 +103,24 @@ pub(super) fn headers(block: &mut Block, tree: &mut Tree, notes: &mut Notes) {
             notes.left_out(&place, "the connection is Waypost's to manage");
             continue;
         }
-        if matches!(
+        let is_secret = matches!(
             lower.as_str(),
-            "authorization" | "proxy-authorization" | "api-key" | "x-api-key" | "x-auth-token"
-        ) {
+            "authorization"
+                | "proxy-authorization"
+                | "api-key"
+                | "x-api-key"
+                | "x-auth-token"
+                | "cookie"
+        );
+        if is_secret && !is_masked(&value) {
             notes.different(
                 &place,
                 "stands in the config as it is: better { file = \"..\" } or { env = \"..\" }",
             );
         }
-        entries.push((name, value));
+        entry(block, "headers", (&name, &value), &place, notes);
     }
     table_of.finish(|_| None, notes);
-    if !entries.is_empty() {
-        block.set(
-            "headers",
-            table(entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
-        );
-    }
 }
 
 /// `method`, and whether its requests have a body: EMQX takes one for GET and DELETE, and does not send it.

@@ -81,7 +81,8 @@ fn an_emqx_5_becomes_a_config() {
         # From connectors.http.my-webhook_WH_D.
         [connectors.my-webhook_wh_d]
         url = "https://127.0.0.1:5000/api"
-        headers = { "authorization" = "Bearer x", "content-type" = "application/json" }
+        headers.authorization = "Bearer x"
+        headers.content-type = "application/json"
         timeouts.connect = "15s"
         # tls = { ca_file = "etc/ca.pem" }
 
@@ -224,7 +225,7 @@ fn the_web_hook_of_emqx_4_becomes_a_config() {
         url = "http://127.0.0.1:5000/hook"
         event_format = "emqx4"
         payload_as = "base62"
-        headers = { "x-site" = "plant 7" }
+        headers.x-site = "plant 7"
 
         # From web.hook.rule.client.connected.1.
         [rules.client-connected-1]
@@ -349,7 +350,7 @@ fn the_rules_of_an_emqx_4_become_a_config() {
         timeouts.request = "5s"
         method = "PUT"
         path = "/v1/${temp}"
-        headers = { "x-site" = "seven" }
+        headers.x-site = "seven"
         body = "{\"t\":${temp}}"
 
         # From rules[rule:1234].
