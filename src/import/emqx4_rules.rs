@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::draft::{Block, Draft, name, text};
 use super::notes::Notes;
 use super::service::{address, body, connector_url, entry, headers, method, period, renamed, tls};
-use super::tree::Tree;
+use super::tree::{Tree, elements};
 
 /// What is not the same for anything that is imported.
 const DIFFERENCES: &[&str] = &[
@@ -79,12 +79,9 @@ pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
 /// The rules and the resources of an export, of a list, or of one of them alone.
 fn parts(root: Value, notes: &mut Notes) -> (Vec<Tree>, Vec<Tree>) {
     let (mut rules, mut resources) = (Vec::new(), Vec::new());
-    let mut add = |path: &str, elements: Value| {
-        let elements = match elements {
-            Value::Array(elements) => elements,
-            one => vec![one],
-        };
-        for (number, element) in elements.into_iter().enumerate() {
+    let mut add = |path: &str, value: Value| {
+        let list = elements(value).unwrap_or_else(|one| vec![one]);
+        for (number, element) in list.into_iter().enumerate() {
             let is_rule = element.get("rawsql").is_some();
             let known = element.get("id").and_then(Value::as_str).map(str::to_owned);
             let known = known.unwrap_or_else(|| number.to_string());
@@ -96,8 +93,8 @@ fn parts(root: Value, notes: &mut Notes) -> (Vec<Tree>, Vec<Tree>) {
         Value::Object(fields) if !fields.contains_key("rawsql") && !fields.contains_key("type") => {
             let mut root = Tree::new("", Value::Object(fields));
             for key in ["rules", "resources", "data"] {
-                if let Some(elements) = root.take(key) {
-                    add(key, elements);
+                if let Some(value) = root.take(key) {
+                    add(key, value);
                 }
             }
             let others: Vec<_> = root

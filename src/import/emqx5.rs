@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::draft::{Block, Draft, name, text};
+use super::emqx5_parts::Parts;
 use super::notes::Notes;
 use super::service::{
     address, body, connector_url, entry, headers, method, period, renamed, size, tls,
@@ -14,15 +15,6 @@ use crate::units::size_text;
 
 /// What a queue needs at least (`queue.max_bytes`).
 const QUEUE_BYTES_MIN: u64 = crate::config::QUEUE_BYTES_MIN;
-
-/// Everything that is read before anything is written: actions name connectors, rules name actions.
-#[derive(Default)]
-struct Found {
-    connectors: Vec<(String, Tree)>,
-    actions: Vec<(String, Tree)>,
-    webhooks: Vec<(String, Tree)>,
-    rules: Vec<(String, Tree)>,
-}
 
 /// Names here by names there.
 #[derive(Default)]
@@ -41,7 +33,7 @@ struct Connector {
 }
 
 pub(super) fn draft(root: Value, broker: &str, notes: &mut Notes) -> Draft {
-    let found = Found::in_file(root, notes);
+    let found = Parts::in_file(root, notes);
     let mut draft = Draft::default();
     let mut source = Block::new("sources.emqx", "the URL of the broker (`--broker`)");
     source.text("type", "mqtt");
@@ -95,125 +87,6 @@ const DIFFERENCES: &[&str] = &[
      undefined unless devices connect to Waypost itself (`type = \"broker\"`)",
     "certificates of https services are always verified; EMQX does so only with `verify = verify_peer`",
 ];
-
-impl Found {
-    fn in_file(root: Value, notes: &mut Notes) -> Self {
-        let mut found = Self::default();
-        match root {
-            Value::Array(elements) => found.add_elements(elements, notes),
-            root => {
-                let mut root = Tree::new("", root);
-                if let Some(Value::Array(elements)) = root.take("data") {
-                    found.add_elements(elements, notes);
-                }
-                found.add_lists(&mut root, notes);
-                found.add_tables(&mut root, notes);
-                let others: Vec<_> = root.keys().into_iter().filter(|key| key != "meta").collect();
-                if !others.is_empty() {
-                    notes.left_out(
-                        &others.join(", "),
-                        "settings of the broker, not of rules and webhooks",
-                    );
-                }
-            }
-        }
-        found
-    }
-
-    /// As the API lists them, each with its name in it.
-    fn add_elements(&mut self, elements: Vec<Value>, notes: &mut Notes) {
-        for (number, element) in elements.into_iter().enumerate() {
-            let mut tree = Tree::new(format!("[{number}]"), element);
-            let kind = tree.text("type");
-            let known = tree.text("id").or_else(|| tree.text("name"));
-            let Some(known) = known else {
-                notes.left_out(tree.path(), "has neither `id` nor `name`");
-                continue;
-            };
-            // A rule has an id and may have a name besides.
-            if let Some(name) = tree.text("name").filter(|name| !name.is_empty() && *name != known)
-            {
-                notes.left_out(
-                    &tree.place("name"),
-                    format!("`{name}`: rules are called by their id"),
-                );
-            }
-            let keys = tree.keys();
-            let has = |key: &str| keys.iter().any(|known| known == key);
-            match kind.as_deref() {
-                None | Some("http" | "webhook") if has("sql") => self.rules.push((known, tree)),
-                Some("http") if has("parameters") => self.actions.push((known, tree)),
-                Some("http") if has("url") => self.connectors.push((known, tree)),
-                Some("webhook") if has("url") => self.webhooks.push((known, tree)),
-                _ => other_kind(&tree, kind.as_deref().unwrap_or("unknown"), notes),
-            }
-        }
-    }
-
-    fn add_lists(&mut self, root: &mut Tree, notes: &mut Notes) {
-        for key in ["rules", "actions", "connectors", "bridges"] {
-            match root.take(key) {
-                Some(Value::Array(elements)) => self.add_elements(elements, notes),
-                Some(Value::Object(tables)) if key == "rules" => {
-                    for (known, value) in tables {
-                        let tree = Tree::new(format!("rules.{known}"), value);
-                        self.rules.push((known, tree));
-                    }
-                }
-                Some(tables) => self.add_kinds(key, tables, notes),
-                None => {}
-            }
-        }
-    }
-
-    fn add_tables(&mut self, root: &mut Tree, notes: &mut Notes) {
-        let mut engine = root.table("rule_engine");
-        self.rules.extend(engine.tables("rules"));
-        engine.finish(
-            |key| match key {
-                "jq_function_default_timeout" => {
-                    Some("`jq` has 1 s, or the time that its call names")
-                }
-                "ignore_sys_message" => {
-                    Some("topics that start with `$` match only filters that do")
-                }
-                _ => None,
-            },
-            notes,
-        );
-        for (kind, _) in root.tables("sources") {
-            notes.left_out(
-                &format!("sources.{kind}"),
-                "name the other broker as a source of Waypost",
-            );
-        }
-    }
-
-    /// `connectors.http.NAME` and its like.
-    fn add_kinds(&mut self, key: &str, kinds: Value, notes: &mut Notes) {
-        let mut root = Map::new();
-        root.insert(key.to_owned(), kinds);
-        for (kind, tree) in Tree::new("", Value::Object(root)).tables(key) {
-            self.add_kind(key, &kind, tree, notes);
-        }
-    }
-
-    fn add_kind(&mut self, key: &str, kind: &str, mut tree: Tree, notes: &mut Notes) {
-        for name in tree.keys() {
-            let one = tree.table(&name);
-            match (key, kind) {
-                ("connectors", "http") => self.connectors.push((name, one)),
-                ("actions", "http") => self.actions.push((name, one)),
-                ("bridges", "webhook") => self.webhooks.push((name, one)),
-                _ => other_kind(&one, kind, notes),
-            }
-        }
-    }
-}
-
-fn other_kind(tree: &Tree, kind: &str, notes: &mut Notes) {
-    notes.left_out(tree.path(), format!("is of type {kind}; Waypost delivers over HTTP only"));
-}
 
 fn connector(own: String, mut tree: Tree, notes: &mut Notes) -> (Block, Connector) {
     let mut block = Block::new(format!("connectors.{own}"), tree.path());
@@ -391,8 +264,14 @@ fn sink_of(action: &Value, names: &Names) -> Result<String, String> {
             other => format!("the function {other} is EMQX's own"),
         });
     }
-    let shown = action.as_str().map_or_else(|| action.to_string(), str::to_owned);
-    let (kind, known) = shown.split_once(':').ok_or_else(|| format!("{shown} is no action"))?;
+    let text = |key: &str| action.get(key).and_then(Value::as_str);
+    let no_action = |shown: &str| format!("{shown} is no action of EMQX, which is `TYPE:NAME`");
+    let shown = match (action, text("type"), text("name")) {
+        (Value::String(id), ..) => id.clone(),
+        (_, Some(kind), Some(known)) => format!("{kind}:{known}"),
+        _ => return Err(no_action(&action.to_string())),
+    };
+    let (kind, known) = shown.split_once(':').ok_or_else(|| no_action(&shown))?;
     match (kind, names.sinks.get(known)) {
         ("http" | "webhook", Some(sink)) => Ok(sink.clone()),
         ("http" | "webhook", None) => Err(format!("there is no action {shown} in the file")),

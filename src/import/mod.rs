@@ -8,6 +8,7 @@ mod draft;
 mod emqx4;
 mod emqx4_rules;
 mod emqx5;
+mod emqx5_parts;
 mod hocon;
 mod notes;
 mod service;

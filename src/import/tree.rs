@@ -80,3 +80,19 @@ impl Tree {
         }
     }
 }
+
+/// The elements of an array, or of an answer of EMQX's API that has them as `data`, with what it tells of them.
+pub(super) fn elements(value: Value) -> Result<Vec<Value>, Value> {
+    match value {
+        Value::Array(elements) => Ok(elements),
+        Value::Object(mut fields) => match fields.remove("data") {
+            Some(Value::Array(elements)) => Ok(elements),
+            Some(other) => {
+                fields.insert("data".to_owned(), other);
+                Err(Value::Object(fields))
+            }
+            None => Err(Value::Object(fields)),
+        },
+        other => Err(other),
+    }
+}

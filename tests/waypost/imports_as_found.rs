@@ -193,6 +193,7 @@ fn a_rule_over_a_bridge_to_another_broker_is_said_to_get_nothing() {
     );
     expect![[r#"
         rules.s.sql: none of its sources can give `$bridges/mqtt:src`: make the other broker a source, and select from its topics
+        sources.mqtt.src: name the other broker as a source of Waypost
     "#]].assert_eq(&imported.notes_of("src"));
     expect![[r#"
         waypost.toml: ok (1 source, 2 rules, 1 sink)
@@ -380,6 +381,88 @@ fn the_query_of_a_resource_becomes_that_of_its_sinks() {
         connector = "c"
         path = "/x"
         query.key = "1"
+        [rules.r]
+        sql = "SELECT * FROM \"t\""
+        sinks = ["a"]
+    "#]]
+    .assert_eq(&imported.config);
+    imported.passes_check();
+}
+
+/// Answers of EMQX 5's API, saved in one file as they came.
+const ANSWERS: &str = r#"{
+  "rules": {"data": [{"id": "r1", "name": "hot", "sql": "SELECT * FROM \"t\"", "enable": true, "from": ["t"],
+                      "actions": ["http:a", {"name": "a", "type": "http"}, {"type": "kafka_producer", "name": "k"}, {"x": 1}]}],
+            "meta": {"count": 1, "limit": 100, "page": 1, "hasnext": false}},
+  "actions": [{"name": "a", "type": "http", "connector": "c", "parameters": {"path": "/x", "zz": 1}},
+              {"name": "k", "type": "kafka_producer", "connector": "k", "parameters": {}}],
+  "connectors": {"data": [{"name": "c", "type": "http", "url": "http://127.0.0.1:5000", "pool_size": 8}, {"type": "http"}]},
+  "sources": [{"name": "src", "type": "mqtt", "connector": "m", "parameters": {"topic": "plant/#"}}]
+}"#;
+
+#[test]
+fn answers_of_the_api_in_one_file_are_read_as_they_came() {
+    let imported = import("emqx5", ANSWERS);
+    expect![[r#"
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+        [connectors.c]
+        url = "http://127.0.0.1:5000"
+        [sinks.a]
+        connector = "c"
+        path = "/x"
+        [rules.r1]
+        sql = "SELECT * FROM \"t\""
+        sinks = ["a"]
+    "#]]
+    .assert_eq(&imported.config);
+    imported.passes_check();
+}
+
+#[test]
+fn parts_of_answers_of_the_api_are_called_by_their_names() {
+    let imported = import("emqx5", ANSWERS);
+    let (_, left_out) = imported.report.split_once("Left out:\n").unwrap();
+    expect![[r#"
+          sources[src]: name the other broker as a source of Waypost
+          rules[r1].name: `hot`: rules are called by their id
+          actions[k]: is of type kafka_producer; Waypost delivers over HTTP only
+          connectors[1]: has neither `id` nor `name`
+          connectors[c].pool_size: connections and requests in flight are a sink's `concurrency` and `order`
+          actions[a].parameters.zz: has no meaning here that this import knows
+          rules[r1].actions: kafka_producer:k is of type kafka_producer; Waypost delivers over HTTP only
+          rules[r1].actions: {"x":1} is no action of EMQX, which is `TYPE:NAME`
+          rules[r1].from: says nothing that a config needs
+    "#]].assert_eq(left_out);
+    let bare = r#"[{"name": "c", "type": "http", "url": "http://127.0.0.1:5000", "pool_size": 8}, {"id": "r", "sql": "SELECT 1"}]"#;
+    let report = import("emqx5", bare).report;
+    let answer = format!("{{\"data\": {bare}, \"meta\": {{\"count\": 2}}}}");
+    assert_eq!(import("emqx5", &answer).report, report);
+    let (_, left_out) = report.split_once("Left out:\n").unwrap();
+    expect![[r#"
+          connectors[c].pool_size: connections and requests in flight are a sink's `concurrency` and `order`
+          rules[r]: [rules.r] is there as a comment: none of its actions is there
+    "#]].assert_eq(left_out);
+}
+
+#[test]
+fn answers_of_the_api_of_emqx_4_in_one_file_are_read_as_they_came() {
+    let imported = import(
+        "emqx4",
+        r#"{"rules": {"code": 0, "data": [{"id": "r", "rawsql": "SELECT * FROM \"t\"", "actions": [{"id": "a",
+            "name": "data_to_webserver", "params": {"$resource": "c", "path": "/x"}}]}]},
+        "resources": {"code": 0, "data": [{"id": "c", "type": "web_hook", "config": {"url": "http://127.0.0.1:5000"}}]}}"#,
+    );
+    expect![[r#"
+        [sources.emqx]
+        type = "mqtt"
+        url = "mqtt://127.0.0.1:1883"
+        [connectors.c]
+        url = "http://127.0.0.1:5000"
+        [sinks.a]
+        connector = "c"
+        path = "/x"
         [rules.r]
         sql = "SELECT * FROM \"t\""
         sinks = ["a"]
