@@ -41,6 +41,13 @@ impl Imported {
         lines_of(self.report.lines().filter(|line| line.contains(part)).map(str::trim_start))
     }
 
+    /// The last part of the report.
+    #[track_caller]
+    fn left_out(&self) -> String {
+        let (_, notes) = self.report.split_once("Left out:\n").unwrap();
+        lines_of(notes.lines().map(str::trim_start))
+    }
+
     /// `waypost check` takes the config.
     #[track_caller]
     fn passes_check(&self) -> String {
@@ -423,7 +430,6 @@ fn answers_of_the_api_in_one_file_are_read_as_they_came() {
 #[test]
 fn parts_of_answers_of_the_api_are_called_by_their_names() {
     let imported = import("emqx5", ANSWERS);
-    let (_, left_out) = imported.report.split_once("Left out:\n").unwrap();
     expect![[r#"
           sources[src]: name the other broker as a source of Waypost
           rules[r1].name: `hot`: rules are called by their id
@@ -434,16 +440,15 @@ fn parts_of_answers_of_the_api_are_called_by_their_names() {
           rules[r1].actions: kafka_producer:k is of type kafka_producer; Waypost delivers over HTTP only
           rules[r1].actions: {"x":1} is no action of EMQX, which is `TYPE:NAME`
           rules[r1].from: says nothing that a config needs
-    "#]].assert_eq(left_out);
+    "#]].assert_eq(&imported.left_out());
     let bare = r#"[{"name": "c", "type": "http", "url": "http://127.0.0.1:5000", "pool_size": 8}, {"id": "r", "sql": "SELECT 1"}]"#;
-    let report = import("emqx5", bare).report;
+    let imported = import("emqx5", bare);
     let answer = format!("{{\"data\": {bare}, \"meta\": {{\"count\": 2}}}}");
-    assert_eq!(import("emqx5", &answer).report, report);
-    let (_, left_out) = report.split_once("Left out:\n").unwrap();
+    assert_eq!(import("emqx5", &answer).report, imported.report);
     expect![[r#"
           connectors[c].pool_size: connections and requests in flight are a sink's `concurrency` and `order`
           rules[r]: [rules.r] is there as a comment: none of its actions is there
-    "#]].assert_eq(left_out);
+    "#]].assert_eq(&imported.left_out());
 }
 
 #[test]
