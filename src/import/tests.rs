@@ -127,4 +127,25 @@ proptest! {
             prop_assert!(report.contains(&key), "{} is in neither:\n{}\n{}", key, config, report);
         }
     }
+
+    /// Whatever stands in a file of EMQX, `imported` checks the config, and a masked value is in comments only.
+    #[test]
+    fn no_masked_value_is_in_force(
+        query in "(\\?([ab]=(1|[*]{6}|\\$\\{topic\\})&?){0,3})?", path in "(/|\\?)?[x*]{0,7}", value in "(Bearer )?[x*]{0,7}",
+        name in "[Xx]-[ab \"]{1,2}", method in "get|PUT|post|delete", body in "(\\$\\{payload\\})?"
+    ) {
+        let source = json!({
+            "connectors": {"http": {"c": {"url": format!("http://127.0.0.1:5000/base{query}"), "headers": {"authorization": value}}}},
+            "actions": {"http": {"a": {
+                "connector": "c", "parameters": {"method": method, "path": path, "headers": {name: value}, "body": body}
+            }}},
+            "rule_engine": {"rules": {"r": {"sql": "SELECT * FROM \"t\"", "actions": ["http:a"]}}}
+        });
+        let (config, report) = imported(&source.to_string());
+        let in_force = |line: &&str| !line.starts_with('#') && line.contains("******");
+        prop_assert_eq!(config.lines().find(in_force), None);
+        if config.contains("******") {
+            prop_assert!(report.contains("masked by EMQX"), "{}", report);
+        }
+    }
 }
