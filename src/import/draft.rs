@@ -97,7 +97,8 @@ impl Draft {
                 Err(report) => report,
                 Ok((_, warnings)) => {
                     for Warning(warning) in warnings {
-                        notes.different(&warning.key, warning.message);
+                        let whole = warning.key.is_empty();
+                        notes.different(if whole { "all" } else { &warning.key }, warning.message);
                     }
                     break;
                 }

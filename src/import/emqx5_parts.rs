@@ -19,6 +19,7 @@ impl Parts {
         let mut parts = Self::default();
         match root {
             Value::Array(elements) => parts.add_elements(None, elements, notes),
+            one if is_element(&one) => parts.add_elements(None, vec![one], notes),
             root => {
                 let mut root = Tree::new("", root);
                 match root.take("data") {
@@ -126,6 +127,12 @@ impl Parts {
             notes,
         );
     }
+}
+
+/// Whether it is what the API answers for one rule, action or connector.
+fn is_element(root: &Value) -> bool {
+    let text = |key| root.get(key).is_some_and(Value::is_string);
+    text("sql") || (text("type") && text("name"))
 }
 
 /// Which list of the API an element is of.

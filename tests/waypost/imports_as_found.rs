@@ -475,3 +475,26 @@ fn answers_of_the_api_of_emqx_4_in_one_file_are_read_as_they_came() {
     .assert_eq(&imported.config);
     imported.passes_check();
 }
+
+#[test]
+fn an_answer_of_the_api_for_one_part_gives_that_part() {
+    let rule = r#"{"id": "r1", "name": "", "sql": "SELECT * FROM \"t\"", "actions": ["http:a"], "enable": true}"#;
+    let connector = r#"{"name": "c", "type": "http", "url": "http://127.0.0.1:5000"}"#;
+    let imported = [rule, connector].map(|answer| import("emqx5", answer));
+    let parts = imported.map(|imported| {
+        imported.passes_check();
+        imported.config.split_once("1883\"\n").unwrap().1.to_owned() + &imported.notes_of("[r1]")
+    });
+    expect![[r##"
+        #~ [rules.r1]
+        #~ sql = "SELECT * FROM \"t\""
+        #~ sinks = []
+        rules[r1].actions: there is no action http:a in the file
+        rules[r1]: [rules.r1] is there as a comment: none of its actions is there
+        [connectors.c]
+        url = "http://127.0.0.1:5000"
+    "##]]
+    .assert_eq(&parts.concat());
+    let report = import("emqx5", "a = 1").report;
+    assert!(report.contains("\n  all: there is no `[webhooks.NAME]`"), "{report}");
+}
