@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::Body;
+use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -228,9 +229,10 @@ pub(super) async fn send<B: Into<reqwest::Body>>(
     request: http::Request<B>,
 ) -> Result<http::Response<reqwest::Body>, ClientError> {
     let bad = |error: reqwest::Error| bad_answer(socket, innermost(&error));
-    // Says which of the two it is where nobody answers.
+    // Tells a socket that nobody listens on from one that does not let us in.
     reaches(socket).await?;
-    let client = reqwest::Client::builder().unix_socket(socket).build().map_err(bad)?;
+    let client = reqwest::Client::builder().unix_socket(socket).no_proxy();
+    let client = client.redirect(Policy::none()).build().map_err(bad)?;
     let request = reqwest::Request::try_from(request).map_err(bad)?;
     Ok(client.execute(request).await.map_err(bad)?.into())
 }

@@ -16,6 +16,7 @@ mod hash_password;
 mod import;
 mod init;
 mod input;
+mod json;
 mod logging;
 mod probe;
 mod queue;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::reader::{Table, Value};
+use crate::rule::events;
 use crate::rule::program::{Input, Outcome, Program};
 use crate::rule::value::{Map, Value as Json};
 
@@ -47,7 +48,7 @@ impl Value<'_> {
 impl RuleTest<'_> {
     /// Applies the rule and notes where it makes something else.
     pub(super) fn run(&self, program: &Program) {
-        let topic = self.event_topic.as_deref().or(self.event.get(b"topic").and_then(Json::as_str));
+        let topic = self.event_topic.as_deref().or_else(|| events::topic_of(&self.event));
         let input = Input::new(&self.event);
         let out = if topic.is_some_and(|topic| !program.is_from(topic)) {
             Ok(Json::Null)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::event::EventKind;
 use crate::event::catalogue::{CATALOGUE, Entry, METADATA};
+use crate::rule::value::{Map, Value};
 use crate::topic::{TopicFilter, levels_match};
 
 /// What the topics of all events but published messages begin with.
@@ -37,6 +38,20 @@ pub fn kinds_of(from: &[TopicFilter]) -> Vec<EventKind> {
         Some(topic) => from.iter().any(|filter| levels_match(filter.plain(), topic)),
     };
     EventKind::ALL.into_iter().filter(selected).collect()
+}
+
+/// The kind of an event whose columns are given.
+#[must_use]
+pub fn kind_of(columns: &Map) -> EventKind {
+    let named = columns.get(b"event").and_then(Value::as_str).and_then(EventKind::named);
+    named.unwrap_or(EventKind::MessagePublish)
+}
+
+/// The topic that `FROM` is matched with for an event whose columns are given: that of its kind, or its own.
+#[must_use]
+pub fn topic_of(columns: &Map) -> Option<&str> {
+    let own = || columns.get(b"topic").and_then(Value::as_str);
+    kind_of(columns).entry().topic.or_else(own)
 }
 
 /// The columns of all events that are in one of the filters of a `FROM`, by their names.

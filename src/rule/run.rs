@@ -81,12 +81,8 @@ impl RunError {
 pub trait Context {
     /// A column of the event or an alias, [`Value::Undefined`] where there is none: what `NAME` alone gives in an
     /// expression at the same place.
-    fn column(&mut self, name: &str) -> Value;
-
-    /// Takes so many steps from what the rule may use for this event; a function asks before work that grows with its
-    /// arguments faster than they do.
-    fn spend(&mut self, steps: usize) -> Result<(), RunError>;
+    fn column(&self, name: &str) -> Value;
 }
 
 /// The signature of every function of the language: the arguments in order, already counted and evaluated.
-pub type Implementation = fn(&mut dyn Context, &[Value]) -> Result<Value, RunError>;
+pub type Implementation = fn(&dyn Context, &[Value]) -> Result<Value, RunError>;

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 
 use super::access::{Access, Purpose};
-use super::words::pretty;
 use crate::admin::letters::{Content, ContentRequest, EditRequest};
+use crate::cli::json::pretty;
 use crate::cli::{Failure, Given, SocketArguments, input, say};
 use crate::name::{RecordId, SinkName};
 

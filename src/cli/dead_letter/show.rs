@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::access::{Access, Purpose};
-use super::words::{plain, plain_lines, pretty, time};
+use super::words::{plain, plain_lines, time};
 use crate::admin::letters::{LetterFilter, LetterSummary, PageRequest};
+use crate::cli::json::pretty;
 use crate::cli::table::{Table, size};
 use crate::cli::{Failure, SocketArguments, say};
 use crate::name::{RecordId, SinkName};

@@ -1,6 +1,6 @@
 //! `--cases FILE`: one JSON object a line in, one out.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::cli::{Failure, input, say};
 use crate::rule::value::Value;
 
 /// Longest line that is read.
-const LINE_BYTES_MAX: usize = 16 << 20;
+const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Answers each line of a file, or of standard input, with one line; blank ones with none.
 pub(in crate::cli) fn answer_lines(
@@ -20,11 +20,12 @@ pub(in crate::cli) fn answer_lines(
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(|error| Failure::failed(&error))?;
+        let mut bounded = reader.by_ref().take(LINE_BYTES_MAX + 1);
+        let read = bounded.read_until(b'\n', &mut line).map_err(|error| Failure::failed(&error))?;
         if read == 0 {
             return Ok(());
         }
-        if line.len() > LINE_BYTES_MAX {
+        if bounded.limit() == 0 {
             return Err(input::failure(file, "has a line of more than 16 MiB"));
         }
         let text = line.trim_ascii();

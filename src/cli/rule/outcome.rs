@@ -2,8 +2,8 @@
 
 use super::request::Request;
 use crate::config::{Finding, Place};
-use crate::event::EventKind;
 use crate::rule::Rule;
+use crate::rule::events;
 use crate::rule::program::{Input, Outcome, Program};
 use crate::rule::sql::SqlError;
 use crate::rule::value::{Map, Value};
@@ -31,8 +31,8 @@ pub(super) fn test_sql(sql: &str, columns: &Map, event_topic: Option<&str>) -> T
 /// Applies a rule to the columns of an event. Without a topic, that of its kind or its own is looked for in `FROM`; an event
 /// that has none is in every `FROM`.
 pub(super) fn test_program(program: &Program, columns: &Map, event_topic: Option<&str>) -> Tested {
-    let own = kind_of(columns).entry().topic.or_else(|| text_of(columns, b"topic"));
-    if let Some(topic) = event_topic.or(own).filter(|topic| !program.is_from(topic)) {
+    let topic = event_topic.or_else(|| events::topic_of(columns));
+    if let Some(topic) = topic.filter(|topic| !program.is_from(topic)) {
         return Tested::NotMatched(program.why_not_from(topic));
     }
     let input = Input::new(columns);
@@ -49,7 +49,7 @@ pub(super) fn test_rule(rule: &Rule, columns: &Map, event_topic: Option<&str>) -
     if let Some(program) = &rule.program {
         return test_program(program, columns, event_topic);
     }
-    let kind = kind_of(columns);
+    let kind = events::kind_of(columns);
     if !rule.events.contains(&kind) {
         return Tested::NotMatched(format!("the rule does not want {}", kind.name()));
     }
@@ -61,12 +61,6 @@ pub(super) fn test_rule(rule: &Rule, columns: &Map, event_topic: Option<&str>) -
         }
         _ => Tested::Matched(vec![columns.clone()]),
     }
-}
-
-/// What the column `event` says, or a published message.
-pub(super) fn kind_of(columns: &Map) -> EventKind {
-    let named = text_of(columns, b"event").and_then(EventKind::named);
-    named.unwrap_or(EventKind::MessagePublish)
 }
 
 fn text_of<'c>(columns: &'c Map, name: &[u8]) -> Option<&'c str> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::outcome::{Tested, kind_of};
+use super::outcome::Tested;
 use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::delivery::{Preview, preview};
 use crate::event::{Event, Occurrence, Record};
 use crate::name::{RuleName, SinkName, SourceName};
 use crate::rule::Rule;
+use crate::rule::events;
 use crate::rule::value::{Map, Value};
 
 /// A request to a sink. `Display` shows it as it would go over the wire, but for secrets.
@@ -55,7 +56,7 @@ fn record_of(name: &RuleName, output: &Map, as_it_is: bool) -> Record {
         _ => serde_json::Map::new(),
     };
     let source = SourceName::new("test").expect("a name");
-    let occurrence = Occurrence::with_columns(kind_of(output), columns);
+    let occurrence = Occurrence::with_columns(events::kind_of(output), columns);
     let event = Arc::new(Event::of(source, UnixMillis::now(), occurrence));
     let output = (!as_it_is).then(|| Bytes::from(json));
     Record { rule: name.clone(), event, output, replay: None }

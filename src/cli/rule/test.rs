@@ -6,6 +6,7 @@ use clap::Args;
 use super::cases;
 use super::outcome::{Tested, columns, test_rule, test_sql};
 use super::request::requests_of;
+use crate::cli::json::pretty;
 use crate::cli::{ConfigArguments, Failure, input, say, tell};
 use crate::rule::value::Value;
 
@@ -75,9 +76,7 @@ fn show(tested: &Tested) -> Result<(), Failure> {
         Tested::Matched(outputs) => {
             for output in outputs {
                 let json = Value::map(output.clone()).to_json();
-                let pretty = serde_json::from_slice::<serde_json::Value>(&json)
-                    .and_then(|value| serde_json::to_string_pretty(&value));
-                say(&pretty.unwrap_or_else(|_| String::from_utf8_lossy(&json).into_owned()));
+                say(&pretty(&String::from_utf8_lossy(&json)));
             }
             if outputs.is_empty() {
                 tell(&"matched, with no element to put out");

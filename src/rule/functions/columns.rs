@@ -103,7 +103,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn topic(context: &mut dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
+fn topic(context: &dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
     let topic = context.column("topic");
     if arguments.is_empty() || topic.is_undefined() {
         return Ok(topic);
@@ -119,7 +119,7 @@ fn topic(context: &mut dyn Context, arguments: &[Value]) -> Result<Value, RunErr
     })
 }
 
-fn payload(context: &mut dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
+fn payload(context: &dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
     let payload = context.column("payload");
     if arguments.is_empty() {
         return Ok(payload);
@@ -131,7 +131,7 @@ fn payload(context: &mut dyn Context, arguments: &[Value]) -> Result<Value, RunE
     })
 }
 
-fn flag(context: &mut dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
+fn flag(context: &dyn Context, arguments: &[Value]) -> Result<Value, RunError> {
     let name = characters(arguments, 0)?;
     let flags = context.column("flags");
     Ok(flags.key(name.as_bytes()))

@@ -91,7 +91,7 @@ impl Function {
     }
 
     /// Calls it. The compiler has counted the arguments; their kinds are checked here.
-    pub fn call(&self, context: &mut dyn Context, values: &[Value]) -> Result<Value, RunError> {
+    pub fn call(&self, context: &dyn Context, values: &[Value]) -> Result<Value, RunError> {
         let last = self.arguments.last().filter(|argument| argument.repeated);
         for (place, value) in values.iter().enumerate() {
             if let Some(argument) = self.arguments.get(place).or(last) {

@@ -80,13 +80,14 @@ fn with(
     let end = if has_end && only_break_ends_it() { End::Line } else { End::Text };
     COMPILED.with_borrow_mut(|compiled| {
         let known = compiled.iter().position(|(known, of, _)| known == pattern && *of == end);
-        let (_, _, regex) = match known {
+        let entry = match known {
             Some(place) => compiled.remove(place),
-            None => (pattern.clone(), end, compile(pattern, end)?),
+            // A pattern out of a payload would hold on to all of it.
+            None => (Bytes::copy_from_slice(pattern), end, compile(pattern, end)?),
         };
-        let result = apply(&regex);
+        let result = apply(&entry.2);
         compiled.truncate(KEPT - 1);
-        compiled.insert(0, (pattern.clone(), end, regex));
+        compiled.insert(0, entry);
         result
     })
 }

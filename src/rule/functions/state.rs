@@ -103,7 +103,7 @@ fn shared(arguments: &[Value]) -> Bytes {
 }
 
 /// A key of the store of the client that the event is of.
-fn of_client(context: &mut dyn Context, arguments: &[Value]) -> Bytes {
+fn of_client(context: &dyn Context, arguments: &[Value]) -> Bytes {
     let mut key = vec![1];
     key.append(&mut encode(&context.column("clientid")));
     key.append(&mut encode(any(arguments, 0)));
@@ -129,7 +129,7 @@ fn put(key: &Bytes, value: &Value) -> Result<Option<Value>, RunError> {
             return Err(RunError::new(Reason::Limit, message));
         }
         kept.bytes = bytes;
-        Ok(kept.values.insert(key.clone(), value.clone()))
+        Ok(kept.values.insert(key.clone(), value.detached()))
     })
 }
 

@@ -45,9 +45,9 @@ fn calls_give_what_emqx_gives() {
     for line in vectors.lines() {
         let case = json(line);
         let text = case.key(b"expr");
-        let mut columns = columns(Some(&case.key(b"event")));
+        let columns = columns(Some(&case.key(b"event")));
         let text = text.as_str().unwrap();
-        let Some(got) = evaluate(text, &mut columns).filter(|_| !text.starts_with("jq(")) else {
+        let Some(got) = evaluate(text, &columns).filter(|_| !text.starts_with("jq(")) else {
             continue;
         };
         count += 1;
@@ -76,9 +76,8 @@ fn every_example_of_the_table_is_true() {
         assert!(!function.examples.is_empty(), "{} has no example", function.name);
         for (call, result) in function.examples {
             let event = json(r#"{"topic":"t/1"}"#);
-            let run = |text| {
-                evaluate(text, &mut columns(Some(&event))).unwrap_or_else(|| panic!("{text}"))
-            };
+            let run =
+                |text| evaluate(text, &columns(Some(&event))).unwrap_or_else(|| panic!("{text}"));
             let (got, expected) = (run(call).unwrap(), run(result).unwrap());
             assert!(same(&got, &expected), "{call} is {got:?}, not {result}");
         }
@@ -126,7 +125,7 @@ fn corners_of_erlang_are_kept() {
             r#"{"a":{"b":{"c":7,"d":1}}}"#,
         ),
     ] {
-        let got = evaluate(call, &mut Columns::default()).unwrap_or_else(|| panic!("{call}"));
+        let got = evaluate(call, &Columns::default()).unwrap_or_else(|| panic!("{call}"));
         assert_eq!(got.as_ref(), Ok(&json(expected)), "{call}");
     }
 }
@@ -140,9 +139,23 @@ fn what_erlang_refuses_is_refused() {
             "`rfc3339_to_unix_ts`: `2024-02-23T15:56:30` has no time zone: `Z` or `+08:00` at its end",
         ),
     ] {
-        let got = evaluate(call, &mut Columns::default()).unwrap_or_else(|| panic!("{call}"));
+        let got = evaluate(call, &Columns::default()).unwrap_or_else(|| panic!("{call}"));
         assert_eq!(got, Err(expected.to_owned()), "{call}");
     }
+}
+
+/// A text read from a payload is a part of it, and holds on to all of it.
+#[test]
+fn what_is_kept_is_not_a_part_of_a_payload() {
+    let payload = json(r#"{"s":["a text of some length"]}"#);
+    let part = payload.key(b"s");
+    let columns = Columns::default();
+    let call = |name: &str, arguments: &[Value]| lookup(name).unwrap().call(&columns, arguments);
+    call("kv_store_put", &[Value::from("part"), part.clone()]).unwrap();
+    let kept = call("kv_store_get", &[Value::from("part")]).unwrap();
+    assert_eq!(kept, part);
+    let address = |list: &Value| list.as_array().unwrap()[0].as_bytes().unwrap().as_ptr();
+    assert_ne!(address(&kept), address(&part));
 }
 
 #[test]
@@ -198,7 +211,7 @@ fn arguments_of_a_wrong_kind_are_named() {
         ("upper(nosuch)", "`upper` needs a text as argument 1 (text), which is undefined"),
         ("nth(5, [1])", "`nth`: there is no element 5 in an array of 1"),
     ] {
-        let error = evaluate(call, &mut Columns::default()).unwrap().unwrap_err();
+        let error = evaluate(call, &Columns::default()).unwrap().unwrap_err();
         assert_eq!(error, expected, "{call}");
     }
 }
@@ -208,8 +221,8 @@ fn what_grows_without_bound_is_refused() {
     let long = Value::text(vec![b'a'; TEXT_BYTES_MAX / 2 + 1]);
     let bomb = {
         let gzip = lookup("gzip").unwrap();
-        let mut columns = Columns::default();
-        let once = gzip.call(&mut columns, std::slice::from_ref(&long)).unwrap();
+        let columns = Columns::default();
+        let once = gzip.call(&columns, std::slice::from_ref(&long)).unwrap();
         // Members of a gzip file follow each other.
         Value::text([once.as_bytes().unwrap().as_ref(); 2].concat())
     };
@@ -232,7 +245,7 @@ fn what_grows_without_bound_is_refused() {
         "base64_encode(concat(long, 'a'), long)",
         "kv_store_put(1, [long, long, long, long, long, long, long, long, long])",
     ] {
-        let result = evaluate(call, &mut columns).unwrap();
+        let result = evaluate(call, &columns).unwrap();
         let small = |value: &Value| value.weight() < TEXT_BYTES_MAX;
         assert!(result.as_ref().map_or(true, small), "{call} is too large");
         assert!(result.is_err() || call.starts_with("base64"), "{call} is not refused");
@@ -250,7 +263,7 @@ fn arrays_are_texts_where_erlang_sees_texts_in_them() {
         ("join_to_string(', ', [[97, 98], [1]])", "'ab, [1]'"),
         ("bin2hexstr(join_to_sql_values_string([[97, 98]]))", "'275B39372C39385D27'"),
     ] {
-        let run = |text: &str| evaluate(text, &mut Columns::default()).unwrap();
+        let run = |text: &str| evaluate(text, &Columns::default()).unwrap();
         assert_eq!(run(call), run(expected), "{call}");
     }
 }
@@ -266,10 +279,10 @@ fn patterns_find_bytes_that_are_not_ascii() {
         ("regex_replace('ab', '(a)(b)', '\\2\\g{1}\\&')", "'ba&'"),
     ] {
         let call = call.replace("\\\\", "\\");
-        let run = |text: &str| evaluate(text, &mut Columns::default()).unwrap();
+        let run = |text: &str| evaluate(text, &Columns::default()).unwrap();
         assert_eq!(run(&call), run(expected), "{call}");
     }
-    let error = evaluate("regex_match('a', '(?=a)')", &mut Columns::default()).unwrap();
+    let error = evaluate("regex_match('a', '(?=a)')", &Columns::default()).unwrap();
     let expected = "`regex_match`: `(?=a)` is not a pattern: look-around, including look-ahead and look-behind, is not \
                     supported";
     assert_eq!(error.unwrap_err(), expected);
@@ -280,7 +293,7 @@ fn a_client_keeps_what_is_its_own() {
     let of = |client: &str, call: &str| {
         let event =
             Value::map(Map::from_entries(vec![("clientid".into(), Value::text_of(client))]));
-        evaluate(call, &mut columns(Some(&event))).unwrap().unwrap()
+        evaluate(call, &columns(Some(&event))).unwrap().unwrap()
     };
     assert_eq!(of("a", "proc_dict_put('k', 1)"), Value::Undefined);
     assert_eq!(of("a", "proc_dict_put('k', 2)"), Value::int(1));
@@ -363,7 +376,7 @@ proptest! {
         for function in in_process() {
             let max = function.arguments_max().unwrap_or(5);
             for count in function.arguments_min()..=max {
-                let result = function.call(&mut Columns::default(), &values[..count]);
+                let result = function.call(&Columns::default(), &values[..count]);
                 if let Ok(value) = result {
                     prop_assert!(is_bounded(&value), "{}{:?}", function.name, &values[..count]);
                 }
@@ -374,7 +387,7 @@ proptest! {
     #[test]
     fn what_was_encoded_decodes(value in any_value(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let call = |name: &str, value: &Value| {
-            lookup(name).unwrap().call(&mut Columns::default(), std::slice::from_ref(value)).unwrap()
+            lookup(name).unwrap().call(&Columns::default(), std::slice::from_ref(value)).unwrap()
         };
         prop_assert_eq!(call("term_decode", &call("term_encode", &value)), value);
         let bytes = Value::text(bytes);

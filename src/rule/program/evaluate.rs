@@ -9,10 +9,10 @@ use super::node::{Condition, ConditionKind, Node, Step};
 use super::scope::{Scope, slice};
 use crate::rule::run::{Context, Reason, RunError};
 use crate::rule::sql::{Arithmetic, Comparison};
-use crate::rule::value::{Map, Value};
+use crate::rule::value::{Excess, MADE_DEPTH_MAX, Map, Value};
 use crate::topic;
 
-/// Steps that one rule may take for one event: some tens of milliseconds at most.
+/// Steps that one rule may take for one event: some tens of milliseconds, a second for the dearest functions.
 pub const STEPS_MAX: usize = 1_000_000;
 /// Bytes that one value may stand for, and that all outputs of a rule for one event may have together.
 pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
@@ -50,47 +50,49 @@ impl Run {
         }
     }
 
+    /// Takes the work with values before it is done: a step is a word of an expression, or some 64 bytes of text.
+    fn spend_on(&mut self, values: &[Value]) -> Result<(), RunError> {
+        values.iter().try_for_each(|value| self.spend(cost(value)))
+    }
+
+    /// As [`Self::spend_on`], of two values that are compared up to where they differ.
+    fn spend_on_comparison(&mut self, left: &Value, right: &Value) -> Result<(), RunError> {
+        self.spend(cost(left).min(cost(right)))
+    }
+
     /// Takes what a finished output weighs from what the rule may put out.
     pub(super) fn put_out(&mut self, output: &Map) -> Result<(), RunError> {
-        match output.weight_up_to(self.output_bytes_left) {
-            Some(weight) => {
-                self.output_bytes_left -= weight;
-                Ok(())
-            }
-            None => Err(output_too_large()),
-        }
+        let weight = output.weight_up_to(self.output_bytes_left).map_err(too_large)?;
+        self.output_bytes_left -= weight;
+        Ok(())
     }
 
     /// A value made of others must not stand for more than an output may hold: `[x, x]` again and again doubles it.
     pub(super) fn check_weight(&mut self, value: &Value) -> Result<(), RunError> {
         if matches!(value, Value::Array(_) | Value::Map(_)) {
-            let weight = value.weight_up_to(OUTPUT_BYTES_MAX).ok_or_else(output_too_large)?;
+            let weight = value.weight_up_to(OUTPUT_BYTES_MAX).map_err(too_large)?;
             self.spend(weight / 1024)?;
         }
         Ok(())
     }
 
-    /// Whether a path through a text that stands for the payload may be one of keys alone, for [`Self::member`].
-    pub(super) fn may_look(&self, text: &Bytes, steps: &[Step]) -> bool {
-        let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
-        self.decoded.is_none()
-            && steps.iter().all(|step| step.key().is_some())
-            && self.first.as_ref().is_none_or(same)
+    /// Takes the work with a text that stands for the payload, once however often the rule looks into it.
+    pub(super) fn begin(&mut self, text: &Bytes) -> Result<(), RunError> {
+        if self.first.is_none() {
+            self.spend(text.len() / 64)?;
+            self.first = Some(text.clone());
+        }
+        Ok(())
     }
 
     /// As a path of keys through [`Self::decoded_payload`], without decoding what else is there; `None` where that is
-    /// what it takes.
-    pub(super) fn member(
-        &mut self,
-        text: &Bytes,
-        steps: &[Step],
-        input: &Input<'_>,
-    ) -> Option<Value> {
-        let found = input.member(text, steps.iter().filter_map(Step::key));
-        if found.is_some() && self.first.is_none() {
-            self.first = Some(text.clone());
-        }
-        found
+    /// what it takes. The payload has been begun.
+    pub(super) fn member(&self, text: &Bytes, steps: &[Step], input: &Input<'_>) -> Option<Value> {
+        let same = |first: &Bytes| first.as_ptr() == text.as_ptr() && first.len() == text.len();
+        let may_look = self.decoded.is_none()
+            && self.first.as_ref().is_some_and(same)
+            && steps.iter().all(|step| step.key().is_some());
+        may_look.then(|| input.member(text, steps.iter().filter_map(Step::key)))?
     }
 
     pub(super) fn decoded_payload(
@@ -101,34 +103,36 @@ impl Run {
         if let Some(decoded) = &self.decoded {
             return Ok(decoded.clone());
         }
-        let text = self.first.as_ref().unwrap_or(text).clone();
-        self.spend(text.len() / 64)?;
-        let decoded = input.decode(&text)?;
+        self.begin(text)?;
+        let decoded = input.decode(self.first.as_ref().unwrap_or(text))?;
         self.decoded = Some(decoded.clone());
         Ok(decoded)
     }
 }
 
-fn output_too_large() -> RunError {
-    RunError::new(
-        Reason::Limit,
-        format!("the output of the rule has more than {OUTPUT_BYTES_MAX} bytes"),
-    )
-}
-
-/// What a function sees of the evaluation that calls it.
-struct Calling<'c, 's> {
-    run: &'c mut Run,
-    scope: &'c Scope<'s>,
-}
-
-impl Context for Calling<'_, '_> {
-    fn column(&mut self, name: &str) -> Value {
-        self.scope.variable(name.as_bytes())
+/// The steps of working with all of a value.
+fn cost(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len() / 64,
+        Value::Int(number) => number.digits_beyond_64_bits() / 16,
+        Value::Array(_) | Value::Map(_) => {
+            value.weight_up_to(OUTPUT_BYTES_MAX).map_or(STEPS_MAX, |weight| weight / 256)
+        }
+        _ => 0,
     }
+}
 
-    fn spend(&mut self, steps: usize) -> Result<(), RunError> {
-        self.run.spend(steps)
+fn too_large(excess: Excess) -> RunError {
+    let message = match excess {
+        Excess::Bytes => format!("the output of the rule has more than {OUTPUT_BYTES_MAX} bytes"),
+        Excess::Depth => format!("a value is nested deeper than {MADE_DEPTH_MAX} levels"),
+    };
+    RunError::new(Reason::Limit, message)
+}
+
+impl Context for Scope<'_> {
+    fn column(&self, name: &str) -> Value {
+        self.variable(name.as_bytes())
     }
 }
 
@@ -147,7 +151,8 @@ impl Run {
             }
             Node::Call(function, arguments) => {
                 let arguments = self.values(arguments, scope)?;
-                let result = function.call(&mut Calling { run: self, scope }, &arguments)?;
+                self.spend_on(&arguments)?;
+                let result = function.call(scope, &arguments)?;
                 self.check_weight(&result)?;
                 Ok(result)
             }
@@ -161,7 +166,9 @@ impl Run {
             }
             Node::Switch(subject, branches, otherwise) => {
                 for (when, then) in branches {
-                    if self.value(when, scope)? == self.value(subject, scope)? {
+                    let (when, subject) = (self.value(when, scope)?, self.value(subject, scope)?);
+                    self.spend_on_comparison(&when, &subject)?;
+                    if when == subject {
                         return self.value(then, scope);
                     }
                 }
@@ -171,6 +178,7 @@ impl Run {
             Node::Minus(operand) => self.value(operand, scope)?.negated(),
             Node::Arithmetic(operator, left, right) => {
                 let (left, right) = (self.value(left, scope)?, self.value(right, scope)?);
+                self.spend(cost(&left) + cost(&right))?;
                 match operator {
                     Arithmetic::Add => left.plus(&right),
                     Arithmetic::Subtract => left.minus(&right),
@@ -199,6 +207,7 @@ impl Run {
         scope: &Scope<'_>,
     ) -> Result<bool, RunError> {
         let (left, right) = (self.value(left, scope)?, self.value(right, scope)?);
+        self.spend_on_comparison(&left, &right)?;
         if operator == Comparison::MatchesTopic {
             return matches_topic(&left, &right);
         }
@@ -230,7 +239,11 @@ impl Run {
             })),
             ConditionKind::In(needle, items) => {
                 let needle = self.value(needle, scope)?;
-                Ok(Value::Bool(self.values(items, scope)?.contains(&needle)))
+                let items = self.values(items, scope)?;
+                for item in &items {
+                    self.spend_on_comparison(item, &needle)?;
+                }
+                Ok(Value::Bool(items.contains(&needle)))
             }
             ConditionKind::Compare(operator, left, right) => {
                 self.compare(*operator, left, right, scope).map(Value::Bool)

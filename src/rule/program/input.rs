@@ -36,7 +36,7 @@ pub struct Input<'event> {
     columns: &'event dyn Columns,
     /// The column that rules ask for most.
     column_payload: OnceCell<Option<Value>>,
-    /// The first text that was looked into, which is the payload for all but odd rules.
+    /// The payload; of an event without one the first text that is looked into in its place.
     payload: OnceCell<Payload>,
     /// What programs that several rules have made of it.
     answers: RefCell<Vec<Answer>>,
@@ -100,10 +100,13 @@ impl<'event> Input<'event> {
     }
 
     fn payload(&self, text: &Bytes) -> &Payload {
-        self.payload.get_or_init(|| Payload {
-            text: text.clone(),
-            members: OnceCell::new(),
-            whole: OnceCell::new(),
+        self.payload.get_or_init(|| {
+            let column = self.payload_column().and_then(Value::as_bytes);
+            Payload {
+                text: column.unwrap_or(text).clone(),
+                members: OnceCell::new(),
+                whole: OnceCell::new(),
+            }
         })
     }
 

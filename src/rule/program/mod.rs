@@ -241,6 +241,11 @@ impl Compiler {
 
     /// The name under which `DO` and `INCASE` see an element.
     fn element(&mut self, fields: &[sql::Field]) -> Bytes {
+        for field in fields {
+            if let sql::Field::All(span) = field {
+                self.errors.push(SqlError::new(*span, "`FOREACH` needs an array, not `*`"));
+            }
+        }
         match fields.last() {
             Some(sql::Field::One { alias: Some(alias), .. }) => {
                 if !alias.steps.is_empty() {
@@ -249,11 +254,7 @@ impl Compiler {
                 }
                 alias.first.text.clone()
             }
-            Some(sql::Field::All(span)) => {
-                self.errors.push(SqlError::new(*span, "`FOREACH` needs an array, not `*`"));
-                Bytes::new()
-            }
-            Some(sql::Field::One { .. }) | None => Bytes::from_static(b"item"),
+            _ => Bytes::from_static(b"item"),
         }
     }
 }

@@ -121,11 +121,9 @@ impl Scope<'_> {
         match payload {
             Value::Undefined => Ok(Value::Undefined),
             Value::Text(text) => {
-                if run.may_look(text, steps) {
-                    run.spend(text.len() / 64)?;
-                    if let Some(found) = run.member(text, steps, self.input) {
-                        return Ok(found);
-                    }
+                run.begin(text)?;
+                if let Some(found) = run.member(text, steps, self.input) {
+                    return Ok(found);
                 }
                 let decoded = run.decoded_payload(text, self.input)?;
                 self.walk(&decoded, steps, Origin::Value(&decoded), run)
@@ -255,7 +253,8 @@ impl Layer {
             *container = value;
             return Ok(());
         };
-        run.spend(1)?;
+        // A text is read as JSON before something is put below it.
+        run.spend(1 + container.as_bytes().map_or(0, |text| text.len() / 64))?;
         let index = match step {
             Step::Key(key) => {
                 let mut inner = if rest.is_empty() { Value::Undefined } else { container.key(key) };

@@ -272,3 +272,73 @@ fn a_payload_is_read_once_for_all_rules_and_only_when_one_looks_into_it() {
         );
     }
 }
+
+#[test]
+fn a_payload_is_paid_for_once_however_often_a_rule_looks_into_it() {
+    let readings: Vec<_> =
+        (0..1000).map(|number| json!({"v": number, "unit": "x".repeat(50)})).collect();
+    let payload = json!({"site": "north", "readings": readings}).to_string();
+    let event = json!({"topic": "t", "payload": payload});
+    let sql = "FOREACH payload.readings AS r DO payload.site AS site, r.v AS v FROM t";
+    let outputs = applied(sql, &event).unwrap();
+    assert_eq!(outputs.as_array().map(Vec::len), Some(1000));
+    assert_eq!(outputs[999], json!({"site": "north", "v": 999}));
+}
+
+#[test]
+fn what_an_expression_makes_is_bounded_in_depth() {
+    let event = json!({"topic": "t"});
+    let sql = "SELECT kv_store_put('deeper', [kv_store_get('deeper')]) AS x FROM t";
+    let failed = (0..10_000).find_map(|_| applied(sql, &event).err());
+    assert_eq!(failed.as_deref(), Some("a value is nested deeper than 120 levels"));
+}
+
+#[test]
+fn long_integers_weigh_what_they_take_in_an_output() {
+    let event = json!({"topic": "t", "payload": format!("{{\"n\":{}}}", "7".repeat(19_000))});
+    // As text: `serde_json` would not keep the digits.
+    let columns = columns(&event);
+    let program = Program::new("FOREACH payload.n AS n, [1..3000] AS i DO n FROM t").unwrap();
+    let failed = program.apply(&Input::new(&columns)).err().map(|error| error.message);
+    assert_eq!(failed.as_deref(), Some("the output of the rule has more than 8388608 bytes"));
+}
+
+#[test]
+fn work_on_long_values_is_bounded_by_steps() {
+    let text = "x".repeat(256 * 1024);
+    let list = format!("{{\"l\":[{}1]}}", "1,".repeat(100_000));
+    for (sql, payload) in [
+        ("FOREACH [1..20000] AS i DO i INCASE payload + 'x' = '' FROM t", &text),
+        ("FOREACH [1..2000] AS i DO payload AS p, 1 AS p.a.b FROM t", &list),
+        ("FOREACH [1..20000] AS i DO i INCASE upper(payload) = 'a' FROM t", &text),
+        ("FOREACH [1..20000] AS i DO i INCASE length(payload.l) = 1 FROM t", &list),
+    ] {
+        let columns = columns(&json!({"topic": "t", "payload": payload}));
+        let failed = Program::new(sql).unwrap().apply(&Input::new(&columns));
+        assert_eq!(failed.err().map(|error| error.reason), Some(Reason::Limit), "{sql}");
+    }
+}
+
+#[test]
+fn every_field_of_foreach_is_one_that_can_be_walked() {
+    let errors = Program::new("FOREACH *, payload.l AS x FROM t").unwrap_err();
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["`FOREACH` needs an array, not `*`"]);
+}
+
+#[test]
+fn a_rule_that_gives_another_text_the_name_of_the_payload_does_not_take_its_place() {
+    let event = json!({"topic": "t", "payload": "{\"list\":[7]}"});
+    let columns = columns(&event);
+    let input = Input::new(&columns);
+    let apply = |sql: &str| {
+        let Outcome::Outputs(outputs) = Program::new(sql).unwrap().apply(&input).unwrap() else {
+            panic!("nothing is put out")
+        };
+        outputs[0].get(b"x").unwrap().clone()
+    };
+    apply("SELECT '{\"a\":1}' AS payload, payload.a AS x FROM t");
+    let lists = [(); 2].map(|()| apply("SELECT payload.list AS x FROM t"));
+    let addresses = lists.each_ref().map(|list| list.as_array().unwrap().as_ptr());
+    assert_eq!(addresses[0], addresses[1], "the payload is still read once");
+}

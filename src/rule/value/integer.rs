@@ -30,6 +30,15 @@ impl Integer {
         if let Repr::Small(number) = self.0 { Some(number) } else { None }
     }
 
+    /// How many digits it has, roughly, where it has more than 64 bits; 0 otherwise.
+    #[must_use]
+    pub fn digits_beyond_64_bits(&self) -> usize {
+        match &self.0 {
+            Repr::Small(_) => 0,
+            Repr::Big(number) => usize::try_from(number.bits() / 3).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The nearest float; `None` when it is too large for one.
     #[must_use]
     pub fn to_f64(&self) -> Option<f64> {

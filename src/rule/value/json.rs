@@ -15,8 +15,8 @@ use super::float::write_shortest;
 use super::scan::{digits_length, plain_length};
 use super::{Integer, Map, Value};
 
-/// Deepest nesting that is read or made.
-pub const JSON_DEPTH_MAX: usize = 128;
+/// Deepest nesting that is read.
+pub const JSON_DEPTH_MAX: usize = 100;
 
 /// A text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

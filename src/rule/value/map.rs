@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::Value;
 use super::json::write_map;
+use super::{Excess, Value};
 
 /// The keys and values of an object, sorted by key as Erlang sorts them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,12 +64,6 @@ impl Map {
         }
     }
 
-    /// Takes a key out.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
-        let position = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
-        Some(self.0.remove(position).1)
-    }
-
     /// Keys and values in the order of the keys.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Value)> {
@@ -85,16 +79,15 @@ impl Map {
     }
 
     /// As [`Value::weight_up_to`].
-    #[must_use]
-    pub fn weight_up_to(&self, most: usize) -> Option<usize> {
+    pub fn weight_up_to(&self, most: usize) -> Result<usize, Excess> {
         let mut left = most;
-        self.weigh(&mut left).then(|| most - left)
+        self.weigh(&mut left, 1).map(|()| most - left)
     }
 
-    pub(super) fn weigh(&self, left: &mut usize) -> bool {
-        self.iter().all(|(key, value)| {
-            let key_fits = left.checked_sub(key.len()).map(|rest| *left = rest);
-            key_fits.is_some() && value.weigh(left)
+    pub(super) fn weigh(&self, left: &mut usize, depth: usize) -> Result<(), Excess> {
+        self.iter().try_for_each(|(key, value)| {
+            *left = left.checked_sub(key.len()).ok_or(Excess::Bytes)?;
+            value.weigh(left, depth)
         })
     }
 }

@@ -172,12 +172,11 @@ impl Value {
         }
     }
 
-    /// The bytes that this value stands for when it is written out, roughly; `None` when they are more than `most`, which
-    /// is found out without walking further: shared parts can stand for more than memory holds.
-    #[must_use]
-    pub fn weight_up_to(&self, most: usize) -> Option<usize> {
+    /// The bytes that this value stands for when it is written out, roughly. An error when they are more than `most` or when
+    /// it is too deep, which is found out without walking further: shared parts can stand for more than memory holds.
+    pub fn weight_up_to(&self, most: usize) -> Result<usize, Excess> {
         let mut left = most;
-        self.weigh(&mut left).then(|| most - left)
+        self.weigh(&mut left, 0).map(|()| most - left)
     }
 
     /// As [`Self::weight_up_to`], for a value that is known to be bounded.
@@ -186,25 +185,52 @@ impl Value {
         self.weight_up_to(usize::MAX).unwrap_or(usize::MAX)
     }
 
-    fn weigh(&self, left: &mut usize) -> bool {
+    fn weigh(&self, left: &mut usize, depth: usize) -> Result<(), Excess> {
         const FLAT: usize = 16;
-        let mut take = |bytes: usize| match left.checked_sub(bytes) {
-            Some(rest) => {
-                *left = rest;
-                true
-            }
-            None => false,
+        let own = match self {
+            Self::Text(text) => text.len(),
+            Self::Int(number) => number.digits_beyond_64_bits(),
+            _ => 0,
         };
+        *left = left.checked_sub(FLAT + own).ok_or(Excess::Bytes)?;
         match self {
-            Self::Text(text) => take(FLAT + text.len()),
+            Self::Array(_) | Self::Map(_) if depth >= MADE_DEPTH_MAX => Err(Excess::Depth),
             Self::Array(elements) => {
-                take(FLAT) && elements.iter().all(|element| element.weigh(left))
+                elements.iter().try_for_each(|element| element.weigh(left, depth + 1))
             }
-            Self::Map(map) => take(FLAT) && map.weigh(left),
-            _ => take(FLAT),
+            Self::Map(map) => map.weigh(left, depth + 1),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same value with bytes of its own, for what is kept: texts read from a payload hold on to all of it.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        match self {
+            Self::Text(text) => Self::text_of(text),
+            Self::Array(elements) => Self::array(elements.iter().map(Self::detached).collect()),
+            Self::Map(map) => {
+                let own =
+                    |(key, value): (&Bytes, &Self)| (Bytes::copy_from_slice(key), value.detached());
+                Self::map(Map::from_entries(map.iter().map(own).collect()))
+            }
+            other => other.clone(),
         }
     }
 }
+
+/// Why a value is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// More bytes than it may stand for.
+    Bytes,
+    /// Deeper than [`MADE_DEPTH_MAX`].
+    Depth,
+}
+
+/// Deepest nesting of what expressions make: more than is read, for a payload that goes into another object, and less
+/// than the 127 that `serde_json` reads.
+pub const MADE_DEPTH_MAX: usize = 120;
 
 /// The text that Erlang sees in a list whose elements are all codes of printable Latin-1 characters; the empty list is one.
 #[must_use]

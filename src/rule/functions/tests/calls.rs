@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::rule::functions::lookup;
-use crate::rule::run::{Context, RunError};
+use crate::rule::run::Context;
 use crate::rule::value::{Value, number_in};
 
 /// Columns by name.
@@ -17,17 +17,13 @@ impl Columns {
 }
 
 impl Context for Columns {
-    fn column(&mut self, name: &str) -> Value {
+    fn column(&self, name: &str) -> Value {
         self.0.get(name).cloned().unwrap_or(Value::Undefined)
-    }
-
-    fn spend(&mut self, _: usize) -> Result<(), RunError> {
-        Ok(())
     }
 }
 
 /// The value or the error message of an expression; `None` for those that are more than calls.
-pub(super) fn evaluate(text: &str, columns: &mut Columns) -> Option<Result<Value, String>> {
+pub(super) fn evaluate(text: &str, columns: &Columns) -> Option<Result<Value, String>> {
     let mut reader = Reader { rest: text, columns };
     let value = reader.value()?;
     reader.rest.trim().is_empty().then_some(value)
@@ -35,7 +31,7 @@ pub(super) fn evaluate(text: &str, columns: &mut Columns) -> Option<Result<Value
 
 struct Reader<'call> {
     rest: &'call str,
-    columns: &'call mut Columns,
+    columns: &'call Columns,
 }
 
 impl Reader<'_> {
