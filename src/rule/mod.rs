@@ -1,4 +1,5 @@
-//! Which events go to which sinks, and what becomes of them on the way. Pure: no counting, no waiting.
+//! Which events go to which sinks, and what becomes of them on the way. No counting, and no waiting but for
+//! `jq`.
 //!
 //! Built once from the config. An event that several rules send to one sink is
 //! one record for each of these rules: rules are independent, as in EMQX.

@@ -17,8 +17,8 @@ pub struct Function {
     pub docs: &'static str,
     /// Calls with the results that they give, as SQL; a test runs them.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Whether two calls with the same arguments for the same event may differ: it looks at the clock, draws lots, or reads
-    /// or writes what is kept.
+    /// Whether two calls with the same arguments for the same event may differ: it looks at the clock, draws lots, runs a
+    /// program (`jq`), or reads or writes what is kept.
     pub changes: bool,
     run: Implementation,
 }

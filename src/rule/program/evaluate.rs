@@ -165,6 +165,7 @@ impl Run {
                 self.value(otherwise, scope)
             }
             Node::Switch(subject, branches, otherwise) => {
+                // The subject is evaluated for each branch, as in EMQX: it shows where it is `random()`.
                 for (when, then) in branches {
                     let (when, subject) = (self.value(when, scope)?, self.value(subject, scope)?);
                     self.spend_on_comparison(&when, &subject)?;

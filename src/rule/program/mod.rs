@@ -1,8 +1,9 @@
 //! Rules that run: compiled once, applied to events.
 //!
-//! Applying is pure but for the functions that read the clock or draw lots, never waits, never panics, and is bounded in
-//! steps and in the bytes that it puts out. The payload of an event is parsed at most once, and only when a rule looks
-//! into it.
+//! Applying is pure but for the functions that read the clock, draw lots or keep values, waits for `jq` only, never panics,
+//! and is bounded in steps, and in the depth and the bytes of what it makes. The payload of an event is looked into when a
+//! rule does, for all rules: its members once, and each value that a path leads to once; as a whole once, when a path has
+//! more than keys.
 
 mod compile;
 mod evaluate;
@@ -128,7 +129,7 @@ impl Program {
         Self { metadata: Some(Value::map(Map::from_entries(vec![rule_id]))), ..self }
     }
 
-    /// The rule as it was written, in the form in which trees are printed.
+    /// The tree of the rule as it was written; it prints as SQL.
     #[must_use]
     pub fn tree(&self) -> &Query {
         &self.tree

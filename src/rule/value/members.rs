@@ -93,8 +93,9 @@ impl Members {
     }
 }
 
-/// Walks over JSON from one position to another, and is as strict as reading it. Positions go through registers: this is
-/// where the time of a rule goes that looks into a payload.
+/// Walks over JSON from one position to another, and is as strict as [`Reader`], which makes values. It does that a second
+/// time and on positions that stay in registers, since here the time of a rule goes that looks into a payload: a tenth of
+/// the payload is wanted, and the rest is only passed over.
 #[derive(Clone, Copy)]
 struct Walker<'text> {
     text: &'text Bytes,
