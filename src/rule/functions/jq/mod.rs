@@ -4,9 +4,15 @@
 //! ends itself when a program is over its time, and its memory is limited by the system; whatever becomes of it, the rule
 //! fails for that event and the next program starts another one. Promises: an answer or an error within the time limit, and
 //! never more output than other functions may give.
+//!
+//! EMQX has jq 1.6, and here is jaq: `dialect` rewrites what jaq would do otherwise, `native` and `prelude.jq` define what
+//! it lacks, and `print` writes results as jq does.
 
 mod client;
+mod dialect;
 mod frame;
+mod native;
+mod places;
 mod print;
 mod program;
 mod server;
@@ -35,12 +41,17 @@ pub(super) static FUNCTIONS: &[Function] = &[Function::new(
     |_, arguments| jq(arguments),
     "All results of a jq program on a value, or on the JSON that a text holds. A program that fails, or runs longer than its \
      time, is an error. Without a number it has 1000 ms (EMQX: 10,000), with one at most 10,000: other events wait for it. \
-     Programs are run by jaq, whose differences from jq are few (https://github.com/01mf02/jaq), in a process of their own \
-     that may use 512 MiB and sees no environment. Results have the numbers that jq 1.6 prints: what is whole is an integer. \
-     Integers beyond 2^53 stay exact where jq rounds them.",
+     Programs run in a process of their own that may use 512 MiB and sees no environment. They are run by jaq \
+     (https://github.com/01mf02/jaq), made to give what jq 1.6 gives, which EMQX has: what is whole is an integer, also in \
+     texts. Known differences: integers beyond 2^53 stay exact; `.[0]` of an object is null, not an error; `.[] |= empty` \
+     takes away every element; `limit(0; f)` gives nothing; `from_entries` makes texts of keys; texts are repeated by \
+     integers only; `match` leaves out groups that matched nothing, and patterns have no look-around and no \
+     back-references; there is no `?//`, `$__loc__`, `@base32`, `input_line_number`, `input_filename` and no module; \
+     errors have other words.",
     &[
         ("jq('.a[] | .b', '{\"a\":[{\"b\":1},{\"b\":2}]}')", "[1, 2]"),
         ("jq('map(. + 1)', [1, 2])", "[[2, 3]]"),
+        ("jq('.c * 1.8 + 32', '{\"c\":10}')", "[50]"),
     ],
 )
 .changing()];

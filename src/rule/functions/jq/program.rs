@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use jaq_core::data::JustLut;
+use jaq_core::load::parse::Def;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
 use jaq_json::{Val, read};
 
 use super::frame::Answer;
 use super::print::print;
+use super::{dialect, native};
 use crate::rule::run::{ELEMENTS_MAX, TEXT_BYTES_MAX};
 
 /// Compiled programs that are kept.
@@ -59,20 +61,40 @@ fn results(program: &Program, input: Val) -> Answer {
     Ok(out)
 }
 
+/// What jq defines and jaq does not, or otherwise.
+const PRELUDE: &str = include_str!("prelude.jq");
+/// The name of the program as a definition, which may be one that was translated.
+const PROGRAM: &str = "__program__";
+
 fn compile(program: &str) -> Result<Program, String> {
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let jaq = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let jaq = jaq.filter(|definition| !native::REPLACED.contains(&definition.name));
+    let prelude = load::parse(PRELUDE, |parser| parser.defs()).expect("the prelude is jq");
+    let prelude = prelude.into_iter().map(dialect::definition);
+    // What jaq cannot parse is loaded as it is, to hear why.
+    let parsed = load::parse(program, |parser| parser.term());
+    let code = if parsed.is_some() { PROGRAM } else { program };
+    let translated =
+        parsed.map(|term| Def { name: PROGRAM, args: Vec::new(), body: dialect::translated(term) });
     let arena = Arena::default();
-    let file = File { code: program, path: () };
-    let modules = Loader::new(definitions).load(&arena, file).map_err(|errors| {
-        let first = errors.into_iter().map(|(_, error)| syntax(error)).next();
-        format!("the program is not jq: {}", first.unwrap_or_default())
-    })?;
+    let modules = Loader::new(jaq.chain(prelude).map(of_any_time).chain(translated))
+        .load(&arena, File { code, path: () })
+        .map_err(|errors| {
+            let first = errors.into_iter().map(|(_, error)| syntax(error)).next();
+            format!("the program is not jq: {}", first.unwrap_or_default())
+        })?;
+    let functions = native::functions().chain(jaq_core::funs()).chain(jaq_std::funs());
+    let functions = functions.chain(jaq_json::funs());
     Compiler::default().with_funs(functions).compile(modules).map_err(|errors| {
         let mut unknown = errors.into_iter().flat_map(|(_, unknown)| unknown);
         let first = unknown.next().map(|(name, what)| format!("no {} `{name}`", what.as_str()));
         format!("the program is not jq: {}", first.unwrap_or_default())
     })
+}
+
+/// What lives for ever may stand next to what lives as long as a program.
+fn of_any_time<'p>(definition: Def<&'static str>) -> Def<&'p str> {
+    definition
 }
 
 /// The first thing that is wrong.
