@@ -1,6 +1,7 @@
 //! Hashes, as hexadecimal digits in lower case.
 
 use blake2::{Blake2b512, Blake2s256};
+use md4::Md4;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
@@ -13,8 +14,8 @@ use crate::rule::run::RunError;
 use crate::rule::value::Value;
 
 const TEXT: &[Argument] = &[Argument::needed("text", Kind::Text)];
-/// The names of EMQX; `md4` and `ripemd160` are left to the past.
-const ALGORITHMS: &str = "md5, sha, sha1, sha224, sha256, sha384, sha512, sha512_224, sha512_256, sha3_224, sha3_256, \
+/// The names of EMQX; `ripemd160` is left to the past.
+const ALGORITHMS: &str = "md4, md5, sha, sha1, sha224, sha256, sha384, sha512, sha512_224, sha512_256, sha3_224, sha3_256, \
                           sha3_384, sha3_512, blake2b, blake2s";
 
 pub(super) static FUNCTIONS: &[Function] = &[
@@ -47,15 +48,19 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Argument::needed("algorithm", Kind::Text), Argument::needed("text", Kind::Word)],
         Kind::Text,
         |_, arguments| hash(arguments),
-        "The hash by an algorithm: md5, sha, sha1, sha224, sha256, sha384, sha512, sha512_224, sha512_256, sha3_224, \
+        "The hash by an algorithm: md4, md5, sha, sha1, sha224, sha256, sha384, sha512, sha512_224, sha512_256, sha3_224, \
          sha3_256, sha3_384, sha3_512, blake2b or blake2s.",
-        &[("hash('sha1', 'hello')", "sha('hello')")],
+        &[
+            ("hash('sha1', 'hello')", "sha('hello')"),
+            ("hash('md4', 'aaa')", "'918d7099b77c7a06634c62ccaf5ebac7'"),
+        ],
     ),
 ];
 
 fn hash(arguments: &[Value]) -> Result<Value, RunError> {
     let name = characters(arguments, 0)?;
     let hash = match name.as_ref() {
+        "md4" => digest::<Md4>,
         "md5" => digest::<Md5>,
         "sha" | "sha1" => digest::<Sha1>,
         "sha224" => digest::<Sha224>,
