@@ -5,7 +5,7 @@ use jaq_core::compile::TermId;
 use jaq_core::data::JustLut;
 use jaq_core::native::{Filter, Fun, bome, run, v};
 use jaq_core::{Bind, Ctx, Exn, RunPtr};
-use jaq_json::{Error, Num, Val, ValR, ValX, read};
+use jaq_json::{Error, Num, Rc, Val, ValR, ValX, read};
 
 use super::places::{delete_all, update_at, whole};
 use super::print::print;
@@ -18,13 +18,17 @@ type Data = JustLut<Val>;
 /// The first function of a name wins.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Data>> {
     let filters = || [Bind::Fun(()), Bind::Fun(())].into();
-    let functions: [Filter<RunPtr<Data>>; 12] = [
+    let functions: [Filter<RunPtr<Data>>; 13] = [
         ("tojson", v(0), |cv| bome(Ok(json(&cv.1)))),
         ("tostring", v(0), |cv| match cv.1 {
             text @ Val::TStr(_) => bome(Ok(text)),
             other => bome(Ok(json(&other))),
         }),
         ("fromjson", v(0), |cv| bome(parsed(&cv.1))),
+        ("reverse", v(0), |cv| match cv.1 {
+            Val::Null => bome(Ok(Val::Arr(Rc::default()))),
+            other => bome(elements(&other).map(|elements| elements.into_iter().rev().collect())),
+        }),
         ("setpath", v(2), |mut cv| {
             let (new, path) = (cv.0.pop_var(), cv.0.pop_var());
             box_once(set(cv.1, &path, &new))
