@@ -46,8 +46,8 @@ pub(super) static FUNCTIONS: &[Function] = &[Function::new(
      texts. Known differences: integers beyond 2^53 stay exact; `.[0]` of an object is null, not an error; `.[] |= empty` \
      takes away every element; `limit(0; f)` gives nothing; `from_entries` makes texts of keys; texts are repeated by \
      integers only; `match` leaves out groups that matched nothing, and patterns have no look-around and no \
-     back-references; there is no `?//`, `$__loc__`, `@base32`, `input_line_number`, `input_filename` and no module; \
-     errors have other words.",
+     back-references; `strptime` needs a whole date and reads no `%Z`; there is no `?//`, `$__loc__`, `@base32`, \
+     `input_line_number`, `input_filename` and no module; errors have other words.",
     &[
         ("jq('.a[] | .b', '{\"a\":[{\"b\":1},{\"b\":2}]}')", "[1, 2]"),
         ("jq('map(. + 1)', [1, 2])", "[[2, 3]]"),
