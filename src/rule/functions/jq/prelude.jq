@@ -1,4 +1,5 @@
 # What jq 1.6 defines and jaq does not, or otherwise; `tests/vectors/jq.jsonl` holds what each gives in jq 1.6.
+# Several are close to those of jq's `src/builtin.jq` (Copyright (C) 2012 Stephen Dolan, MIT licence).
 
 # Texts
 def ltrimstr($it): if isstring and ($it | isstring) and startswith($it) then .[$it | length:] else . end;
