@@ -1,7 +1,7 @@
 //! All topic filters of the rules of a source in one tree, so that finding the rules of an event costs what its topic
 //! and its matches cost, not what there are rules.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::topic::TopicFilter;
 
@@ -13,7 +13,8 @@ pub(super) struct TopicIndex {
 
 #[derive(Debug, Clone, Default)]
 struct Node {
-    levels: HashMap<Box<str>, Node>,
+    /// Few names are compared faster than one is hashed, and many are still few steps.
+    levels: BTreeMap<Box<str>, Node>,
     /// `+`
     any: Option<Box<Node>>,
     /// Filters that end here.

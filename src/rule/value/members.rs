@@ -88,7 +88,9 @@ impl Members {
         // Of a key that is there twice the last counts.
         self.entries.iter().rev().find(|member| {
             let Range { start, end } = member.key;
-            self.text.get(index(start)..index(end)) == Some(key)
+            let known = self.text.get(index(start)..index(end)).unwrap_or_default();
+            // Most keys of that length differ at once, which is cheaper than a call.
+            known.len() == key.len() && known.first() == key.first() && known == key
         })
     }
 }
