@@ -229,12 +229,15 @@ pub(super) async fn send<B: Into<reqwest::Body>>(
     request: http::Request<B>,
 ) -> Result<http::Response<reqwest::Body>, ClientError> {
     let bad = |error: reqwest::Error| bad_answer(socket, innermost(&error));
-    // Tells a socket that nobody listens on from one that does not let us in.
-    reaches(socket).await?;
     let client = reqwest::Client::builder().unix_socket(socket).no_proxy();
     let client = client.redirect(Policy::none()).build().map_err(bad)?;
     let request = reqwest::Request::try_from(request).map_err(bad)?;
-    Ok(client.execute(request).await.map_err(bad)?.into())
+    match client.execute(request).await {
+        Ok(response) => Ok(response.into()),
+        // Tells a socket that nobody listens on from one that does not let us in.
+        Err(error) if error.is_connect() => reaches(socket).await.and(Err(bad(error))),
+        Err(error) => Err(bad(error)),
+    }
 }
 
 /// The answer, where it is a good one; what is refused is an error. `place` is who answered.

@@ -1,5 +1,5 @@
 //! All topic filters of the rules of a source in one tree, so that finding the rules of an event costs what its topic
-//! and its matches cost, not what there are rules.
+//! and its matches cost, and hardly more where there are more rules.
 
 use std::collections::BTreeMap;
 
